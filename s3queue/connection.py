@@ -1,0 +1,86 @@
+"""One process' connection to a queue: its store, dressed; its settings; its lane and the agents on it."""
+
+from __future__ import annotations
+
+from s3queue.clock import Clock
+from s3queue.core.codec import decode_ledger, encode_ledger
+from s3queue.core.keys import Keys
+from s3queue.core.payload import PayloadCodec
+from s3queue.core.settings import Settings
+from s3queue.errors import CorruptObject
+from s3queue.events import Events
+from s3queue.ids import Ids
+from s3queue.protocol.committer import Committer
+from s3queue.protocol.consumer import Consumer
+from s3queue.protocol.inbox import Inbox, Scanner
+from s3queue.protocol.janitor import Janitor
+from s3queue.protocol.lane import Lane
+from s3queue.protocol.register import Register
+from s3queue.protocol.sweeper import Sweeper
+from s3queue.store.metered import Meter
+from s3queue.store.opening import dress
+from s3queue.store.port import Store
+from s3queue.store.probe import ensure_safe
+from s3queue.store.record import Record
+
+
+class Connection:
+    """What a queue object keeps while it is open. Making one asks nothing of the store."""
+
+    def __init__(
+        self,
+        raw: Store,
+        root: str,
+        *,
+        worker: str,
+        wanted: Settings,
+        codec: PayloadCodec,
+        probe: bool,
+        clock: Clock,
+        ids: Ids,
+        meter: Meter,
+        events: Events,
+    ) -> None:
+        self._clock, self._ids, self._events = clock, ids, events
+        self.store = dress(raw, root, clock=clock, ids=ids, meter=meter, on_throttle=self._tell_throttled)
+        self.keys = Keys(root)
+        self.register = Register(self.store, self.keys, clock, wanted, self._probe if probe else None)
+        self.lane = self._make_lane(0, worker, codec)
+        self.janitor = Janitor(self.lane)
+        self.consumer = Consumer(self.lane, self.janitor)
+        self.sweeper = Sweeper(self.lane, self.janitor)
+
+    def _make_lane(self, number: int, worker: str, codec: PayloadCodec) -> Lane:
+        store, clock, ids = self.store, self._clock, self._ids
+        inbox = Inbox(store, self.keys, number, codec=codec, on_foreign=self._tell_foreign)
+        record = Record(store, self.keys.ledger(number), decode_ledger, encode_ledger)
+        return Lane(
+            number=number,
+            worker=worker,
+            store=store,
+            keys=self.keys,
+            committer=Committer(record, writer=worker, clock=clock, ids=ids, now_ms=store.now_ms),
+            inbox=inbox,
+            scanner=Scanner(inbox, clock, store.now_ms),
+            events=self._events,
+            settings=self.register.current,
+            clock=clock,
+            ids=ids,
+            codec=codec,
+        )
+
+    def _probe(self) -> None:
+        ensure_safe(self.store, self.keys.root, ids=self._ids, clock=self._clock)
+
+    def _tell_foreign(self, key: str) -> None:
+        self._events.emit("error", error=CorruptObject(key, "it is foreign"), doing="listing the inbox")
+
+    def _tell_throttled(self, operation: str, attempt: int, delay_s: float) -> None:
+        self._events.emit("s3-throttled", operation=operation, attempt=attempt, delay_s=delay_s)
+
+    def close(self) -> None:
+        """Clean up after this process and give back what the store holds."""
+        self.janitor.tick(flush=True)
+        if self.lane.committer.has_deferred:
+            self.lane.committer.commit()
+        self.store.close()

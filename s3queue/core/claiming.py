@@ -1,0 +1,242 @@
+"""How messages come to be claimed, and claims to an end without an outcome: publish, claim, rescue, reset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from s3queue.core.draft import Draft
+from s3queue.core.keys import bound_name, count_of, rank_in, visible_at_ms_of
+from s3queue.core.ledger import Part, Rescue, Ticket, split
+
+RESCUE_MARGIN_MS = 2_000
+"""How long past its end a lease is left alone: as much as clocks may differ."""
+CURSOR_MARGIN_MS = 3_000
+"""How far the cursor trails the time of listing: more than a PUT takes plus what clocks differ, as keys are made before
+they land."""
+SETTLED_KEPT_MS = 3_600_000
+"""How long a settled name above the cursor is kept: S3 refuses a signature after 15 minutes, so no copy lands later."""
+SUSPECT_GROUP = 16
+"""How many suspects are claimed together at first; see :func:`_suspect_limit`."""
+CURSOR_MARGIN_MS = 3_000
+"""How far the cursor trails the time of listing: more than a PUT takes plus what clocks differ, as keys are made before
+they land."""
+SETTLED_KEPT_MS = 3_600_000
+"""How long a settled name above the cursor is kept: S3 refuses a signature after 15 minutes, so no copy lands later."""
+SUSPECT_GROUP = 16
+"""How many suspects are claimed together at first; see :func:`_suspect_limit`."""
+SUSPECT_GROUP = 16
+"""How many suspects are claimed together at first; see :func:`_suspect_limit`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a LIST of one rank showed: every valid name after some cursor, in order; ``listed_at_ms`` is when it began."""
+
+    rank: int
+    names: tuple[str, ...]
+    listed_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Take up to ``room`` messages: available tickets first, then what the listings show, the urgent ranks first.
+
+    Replies with :class:`Claimed`. At most ``max_objects`` are touched. Names in ``skip`` are left to others. ``suspects``: whether messages whose claim ran
+    out may be taken (a worker holds one group of them at a time, as one of them may kill it).
+    """
+
+    worker: str
+    room: int
+    lease_ms: int
+    listings: tuple[Listing, ...] = ()
+    skip: frozenset[str] = frozenset()
+    suspects: bool = True
+    max_attempts: int = 3
+    max_objects: int = 1000
+
+    def apply(self, draft: Draft, now: int) -> Claimed:
+        """Rescue what stalled, then take; the cursor moves over what is ticketed."""
+        if draft.paused:
+            return Claimed(paused=True)
+        rescued = rescue(draft, now)
+        taking = _Taking(self, draft, now)
+        listings = {listing.rank: listing for listing in self.listings}
+        free = [ticket for ticket in draft.tickets.values() if not ticket.claimed] if self.room else []
+        ranks = {part_rank for ticket in free for part_rank in {rank_in(part.name) for part in ticket.parts}}
+        for rank in sorted(ranks | listings.keys()):
+            taking.from_available(rank, free)
+            if rank in listings:
+                taking.from_listing(listings[rank])
+        tickets = taking.tickets()
+        for listing in self.listings:
+            advance_cursor(draft, listing)
+        return Claimed(tickets, rescued, full=taking.room <= 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a claim got: tickets that hold the caller's token; and the tickets that were rescued on the way.
+
+    ``full``: there was no room for more, so there may be more.
+    """
+
+    tickets: tuple[Ticket, ...] = ()
+    rescued: tuple[Ticket, ...] = ()
+    paused: bool = False
+    full: bool = False
+
+
+class _Taking:
+    """The state of one claim: what has been taken and how much room is left."""
+
+    def __init__(self, claim: Claim, draft: Draft, now: int) -> None:
+        self.claim, self.draft, self.now = claim, draft, now
+        self.room = claim.room
+        self.objects = claim.max_objects
+        self.taken: list[Part] = []
+        self.suspects: list[Part] = []
+        # What has been taken is in no ticket until the end, and must not be taken for new meanwhile.
+        self.names: set[str] = set()
+        self.suspect_level = 0
+        self.suspect_room = 0
+
+    def from_available(self, rank: int, free: list[Ticket]) -> None:
+        for ticket in free:
+            current = self.draft.tickets.get(ticket.id)
+            if current is None or self.room <= 0:
+                continue
+            left: list[Part] = []
+            for part in current.parts:
+                fits = rank_in(part.name) == rank and part.name not in self.claim.skip
+                rest = self._take(part) if fits else part
+                if rest is not None:
+                    left.append(rest)
+            if len(left) != len(current.parts) or any(a is not b for a, b in zip(left, current.parts, strict=True)):
+                self.draft.put(replace(current, parts=tuple(left)))
+
+    def _take(self, part: Part) -> Part | None:
+        """Take what there is room for of ``part`` and return the rest."""
+        room = self._suspect_room(part) if part.rescues else self.room
+        if room <= 0:
+            return part
+        mine, rest = split(part, room)
+        self._use(mine)
+        if part.rescues:
+            self.suspect_room -= mine.size
+            self.suspects.append(mine)
+        else:
+            self.taken.append(mine)
+        return rest
+
+    def _use(self, part: Part) -> None:
+        self.names.add(part.name)
+        self.objects -= 1
+        self.room = self.room - part.size if self.objects > 0 else 0
+
+    def _suspect_room(self, part: Part) -> int:
+        level = len(part.rescues)
+        if self.claim.suspects and not self.suspect_level:
+            self.suspect_level = level
+            self.suspect_room = _suspect_limit(level, self.claim.max_attempts)
+        return min(self.room, self.suspect_room) if level == self.suspect_level else 0
+
+    def from_listing(self, listing: Listing) -> None:
+        draft, cursor = self.draft, self.draft.cursors.get(listing.rank, "")
+        for name in listing.names:
+            if self.room <= 0 or visible_at_ms_of(name) > self.now:
+                return
+            if name <= cursor or name in self.claim.skip or name in self.names or draft.known(name):
+                continue
+            count = count_of(name)
+            draft.count("ticketed", count)
+            draft.seen(name, self.now)
+            mine, rest = split(Part(name, ((0, count),)), self.room)
+            self._use(mine)
+            self.taken.append(mine)
+            draft.available([rest] if rest else [])
+
+    def tickets(self) -> tuple[Ticket, ...]:
+        made = []
+        for parts in (self.taken, self.suspects):
+            if parts:
+                ticket = Ticket(
+                    self.draft.new_ticket_id(),
+                    tuple(parts),
+                    worker=self.claim.worker,
+                    token=self.draft.revision,
+                    claimed_at_ms=self.now,
+                    expires_at_ms=self.now + self.claim.lease_ms,
+                )
+                self.draft.put(ticket)
+                self.draft.count("claimed", ticket.size)
+                made.append(ticket)
+        return tuple(made)
+
+
+def _suspect_limit(rescues: int, max_attempts: int) -> int:
+    """Return how many messages that lost a worker ``rescues`` times are claimed together.
+
+    One of them may have killed it. While one more lost claim still leaves each an attempt of its own, they are tried in
+    groups, then one by one: what kills workers meets ``max_attempts`` alone, and its neighbours live.
+    """
+    return SUSPECT_GROUP if rescues + 1 < max_attempts else 1
+
+
+def advance_cursor(draft: Draft, listing: Listing) -> None:
+    """Move the cursor over the names that are all known, but not into the margin before the time of listing.
+
+    This alone is no reason to write: the cursor goes with the next commit that has one.
+    """
+    cursor = draft.cursors.get(listing.rank, "")
+    end = bound_name(listing.rank, listing.listed_at_ms - CURSOR_MARGIN_MS)
+    for name in listing.names:
+        if name >= end:
+            break
+        if name > cursor:
+            if not draft.known(name):
+                break
+            cursor = name
+    if cursor:
+        draft.cursors[listing.rank] = cursor
+
+
+def rescue(draft: Draft, now: int, only: frozenset[str] | None = None) -> tuple[Ticket, ...]:
+    """Make stalled tickets available again (or, for an operator, the tickets in ``only``); return them as they were."""
+    stalled = [
+        ticket
+        for ticket in draft.tickets.values()
+        if ticket.claimed and (ticket.expires_at_ms + RESCUE_MARGIN_MS <= now if only is None else ticket.id in only)
+    ]
+    for ticket in stalled:
+        lost = Rescue(ticket.worker, ticket.claimed_at_ms, now)
+        draft.drop(ticket.id)
+        draft.available([replace(part, rescues=(*part.rescues, lost)) for part in ticket.parts])
+        draft.count("rescued", ticket.size)
+    return tuple(stalled)
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Take these tickets from their holders, whose tokens are void from then on. Replies with the tickets taken."""
+
+    ticket_ids: frozenset[str]
+
+    def apply(self, draft: Draft, now: int) -> tuple[Ticket, ...]:
+        """Rescue them, stalled or not."""
+        return rescue(draft, now, self.ticket_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """Note that a sweep was made, so that others need not; with what it listed, rescue and move the cursor."""
+
+    listings: tuple[Listing, ...] = ()
+
+    def apply(self, draft: Draft, now: int) -> tuple[Ticket, ...]:
+        """Rescue what stalled; reply with it as it was."""
+        rescued = rescue(draft, now)
+        for listing in self.listings:
+            advance_cursor(draft, listing)
+        draft.swept_at_ms = now
+        draft.dirty = True
+        return rescued

@@ -1,0 +1,282 @@
+"""Bytes to values and back, for every kind of object in the bucket.
+
+Every object is one JSON document with ``format: "s3queue.<kind>/<version>"``. What cannot be read raises CorruptObject
+with the key, what a newer s3queue wrote raises NewerFormat; neither is ever written over.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from s3queue.core.keys import ObjectName, message_id_at
+from s3queue.core.ledger import Ledger, Line, Part, Rescue, Ticket
+from s3queue.core.message import AttemptError, DeadLetter, Message
+from s3queue.core.payload import PLAIN, PayloadCodec, Seal
+from s3queue.core.settings import Settings, from_wire, to_wire
+from s3queue.errors import CorruptObject, NewerFormat
+
+VERSIONS = {"ledger": 1, "messages": 1, "letter": 1, "queue": 1, "settled": 1, "result": 1}
+
+T = TypeVar("T")
+Wire = dict[str, Any]
+
+
+def dump(kind: str, fields: Wire) -> bytes:
+    """Return the bytes of an object of this kind."""
+    document = {"format": f"s3queue.{kind}/{VERSIONS[kind]}", **fields}
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def load(kind: str, body: bytes, key: str) -> Wire:
+    """Return the fields of an object of this kind; CorruptObject or NewerFormat if it is none."""
+    if not body:
+        raise CorruptObject(key, "it is empty")
+    try:
+        document = json.loads(body)
+    except ValueError as error:
+        raise CorruptObject(key, f"it is no JSON ({error})") from None
+    found = document.get("format") if isinstance(document, dict) else None
+    name, _, version = str(found).partition("/")
+    if name != f"s3queue.{kind}" or not version.isdigit():
+        raise CorruptObject(key, f"it has format {found!r}, not 's3queue.{kind}/…': it is foreign")
+    if int(version) > VERSIONS[kind]:
+        raise NewerFormat(key, str(found), f"s3queue.{kind}/{VERSIONS[kind]}")
+    assert isinstance(document, dict)
+    return document
+
+
+def _read(kind: str, body: bytes, key: str, build: Callable[[Wire], T]) -> T:
+    wire = load(kind, body, key)
+    try:
+        return build(wire)
+    except CorruptObject:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise CorruptObject(key, f"a field is missing or wrong ({type(error).__name__}: {error})") from None
+
+
+# -- ledger -----------------------------------------------------------------------------------------------------------
+
+
+def encode_ledger(ledger: Ledger) -> bytes:
+    """Return a ledger's bytes."""
+    return dump(
+        "ledger",
+        {
+            "revision": ledger.revision,
+            "write_id": ledger.write_id,
+            "paused": ledger.paused,
+            "swept_at_ms": ledger.swept_at_ms,
+            "forgotten_at_revision": ledger.forgotten_at_revision,
+            "writers": ledger.writers,
+            "cursors": ledger.cursors,
+            "tickets": {ticket.id: _ticket_wire(ticket) for ticket in ledger.tickets.values()},
+            "settled": ledger.settled,
+            "outbox": {line.id: _line_wire(line) for line in ledger.outbox.values()},
+            "counters": ledger.counters,
+            "latency_ms": ledger.latency_ms,
+        },
+    )
+
+
+def decode_ledger(body: bytes, key: str) -> Ledger:
+    """Return the ledger in ``body``."""
+    return _read("ledger", body, key, _ledger)
+
+
+def _ledger(wire: Wire) -> Ledger:
+    return Ledger(
+        revision=int(wire["revision"]),
+        write_id=wire["write_id"],
+        paused=bool(wire["paused"]),
+        swept_at_ms=int(wire["swept_at_ms"]),
+        forgotten_at_revision=int(wire["forgotten_at_revision"]),
+        writers={writer: (int(number), int(at)) for writer, (number, at) in wire["writers"].items()},
+        cursors={int(rank): str(name) for rank, name in wire["cursors"].items()},
+        tickets={id_: _ticket(id_, ticket) for id_, ticket in wire["tickets"].items()},
+        settled={str(name): int(at) for name, at in wire["settled"].items()},
+        outbox={id_: _line(id_, line) for id_, line in wire["outbox"].items()},
+        counters={str(name): int(value) for name, value in wire["counters"].items()},
+        latency_ms={int(bound): int(value) for bound, value in wire["latency_ms"].items()},
+    )
+
+
+def _ticket_wire(ticket: Ticket) -> Wire:
+    wire: Wire = {"state": "claimed" if ticket.claimed else "available", "messages": []}
+    for part in ticket.parts:
+        entry: list[Any] = [part.name, part.ranges]
+        if part.rescues:
+            entry.append([[lost.worker, lost.claimed_at_ms, lost.rescued_at_ms] for lost in part.rescues])
+        wire["messages"].append(entry)
+    if ticket.claimed:
+        wire |= {
+            "worker": ticket.worker,
+            "token": ticket.token,
+            "claimed_at_ms": ticket.claimed_at_ms,
+            "expires_at_ms": ticket.expires_at_ms,
+        }
+    return wire
+
+
+def _ticket(id_: str, wire: Wire) -> Ticket:
+    parts = tuple(
+        Part(
+            name,
+            tuple((int(start), int(stop)) for start, stop in ranges),
+            tuple(Rescue(worker, int(claimed), int(rescued)) for worker, claimed, rescued in (more[0] if more else ())),
+        )
+        for name, ranges, *more in wire["messages"]
+    )
+    if wire["state"] == "available":
+        return Ticket(id_, parts)
+    return Ticket(id_, parts, wire["worker"], int(wire["token"]), int(wire["claimed_at_ms"]), int(wire["expires_at_ms"]))
+
+
+def _line_wire(line: Line) -> Wire:
+    wire = {name: value for name, value in asdict(line).items() if value or name in ("index", "source", "target")}
+    del wire["id"]
+    return wire
+
+
+def _line(id_: str, wire: Wire) -> Line:
+    errors = tuple(AttemptError(**error) for error in wire.get("errors", ()))
+    return Line(id=id_, **{**wire, "errors": errors})
+
+
+# -- messages ---------------------------------------------------------------------------------------------------------
+
+
+def _message_wire(message: Message, derived_id: str) -> Wire:
+    wire: Wire = {} if message.id == derived_id else {"id": message.id}
+    for name in ("priority", "attempts", "max_attempts", "group", "headers"):
+        value = getattr(message, name)
+        if value:
+            wire[name] = value
+    if message.errors:
+        wire["errors"] = [asdict(error) for error in message.errors]
+    return wire
+
+
+def _message(wire: Wire, derived_id: str, payload: Any, enqueued_at_ms: int) -> Message:
+    return Message(
+        id=wire.get("id", derived_id),
+        payload=payload,
+        enqueued_at_ms=int(wire.get("enqueued_at_ms", enqueued_at_ms)),
+        priority=wire.get("priority", 0),
+        attempts=int(wire.get("attempts", 0)),
+        max_attempts=wire.get("max_attempts"),
+        group=wire.get("group"),
+        headers=wire.get("headers", {}),
+        errors=tuple(AttemptError(**error) for error in wire.get("errors", ())),
+    )
+
+
+def _seal(payloads: list[Any], codec: PayloadCodec) -> Wire:
+    if codec is PLAIN:
+        return {"payloads": payloads}
+    raw = json.dumps(payloads, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return {"codec": codec.name, "sealed": base64.b64encode(codec.encode(raw)).decode()}
+
+
+def _open(wire: Wire, key: str, seal: Seal) -> list[Any]:
+    if "payloads" in wire:
+        return list(wire["payloads"])
+    codec = seal.find(wire["codec"], key)
+    try:
+        payloads = json.loads(codec.decode(base64.b64decode(wire["sealed"], validate=True)))
+    except Exception as error:  # the codec is the user's: whatever it raises, this object is what it cannot read
+        raise CorruptObject(key, f"codec {codec.name!r} cannot open it ({type(error).__name__}: {error})") from error
+    return list(payloads)
+
+
+def encode_messages(name: ObjectName, messages: Sequence[Message], codec: PayloadCodec = PLAIN) -> bytes:
+    """Return the bytes of a message object."""
+    first = messages[0].enqueued_at_ms
+    entries = []
+    for index, message in enumerate(messages):
+        entry = _message_wire(message, message_id_at(name.id, index))
+        if message.enqueued_at_ms != first:
+            entry["enqueued_at_ms"] = message.enqueued_at_ms
+        entries.append(entry)
+    fields: Wire = {"id": name.id, "count": len(messages), "enqueued_at_ms": first}
+    if any(entries):
+        fields["messages"] = entries
+    return dump("messages", fields | _seal([message.payload for message in messages], codec))
+
+
+def decode_messages(body: bytes, key: str, name: ObjectName, seal: Seal) -> list[Message]:
+    """Return the messages of the object ``name``; CorruptObject if it is not the object its key says."""
+
+    def build(wire: Wire) -> list[Message]:
+        payloads = _open(wire, key, seal)
+        if wire["id"] != name.id or len(payloads) != name.count:
+            raise CorruptObject(key, f"it holds {len(payloads)} messages of {wire['id']!r}: not what its key says")
+        entries = wire.get("messages") or [{}] * name.count
+        return [
+            _message(entry, message_id_at(name.id, index), payload, int(wire["enqueued_at_ms"]))
+            for index, (entry, payload) in enumerate(zip(entries, payloads, strict=True))
+        ]
+
+    return _read("messages", body, key, build)
+
+
+def encode_letter(letter: DeadLetter, codec: PayloadCodec = PLAIN) -> bytes:
+    """Return the bytes of a dead letter."""
+    message = letter.message
+    fields = {
+        "id": message.id,
+        "dead_at_ms": letter.dead_at_ms,
+        "reason": letter.reason,
+        "source": letter.source,
+        "enqueued_at_ms": message.enqueued_at_ms,
+        "message": _message_wire(message, message.id),
+    }
+    return dump("letter", fields | _seal([message.payload], codec))
+
+
+def decode_letter(body: bytes, key: str, seal: Seal) -> DeadLetter:
+    """Return the dead letter in ``body``."""
+
+    def build(wire: Wire) -> DeadLetter:
+        (payload,) = _open(wire, key, seal)
+        message = _message(wire["message"], wire["id"], payload, int(wire["enqueued_at_ms"]))
+        return DeadLetter(message, int(wire["dead_at_ms"]), wire["reason"], wire["source"])
+
+    return _read("letter", body, key, build)
+
+
+# -- the small ones ---------------------------------------------------------------------------------------------------
+
+
+def encode_settings(settings: Settings) -> bytes:
+    """Return the bytes of ``queue.json``."""
+    return dump("queue", to_wire(settings))
+
+
+def decode_settings(body: bytes, key: str) -> Settings:
+    """Return the settings in ``queue.json``."""
+    return _read("queue", body, key, from_wire)
+
+
+def encode_journal(names: Sequence[str]) -> bytes:
+    """Return the bytes of a journal object: names settled lately."""
+    return dump("settled", {"names": list(names)})
+
+
+def decode_journal(body: bytes, key: str) -> frozenset[str]:
+    """Return the names in a journal object."""
+    return _read("settled", body, key, lambda wire: frozenset(map(str, wire["names"])))
+
+
+def encode_result(message_id: str, value: Any, completed_at_ms: int) -> bytes:
+    """Return the bytes of a handler's result."""
+    return dump("result", {"id": message_id, "completed_at_ms": completed_at_ms, "value": value})
+
+
+def decode_result(body: bytes, key: str) -> Any:
+    """Return the value that the handler returned."""
+    return _read("result", body, key, lambda wire: wire["value"])

@@ -1,0 +1,96 @@
+"""What is always true of a ledger, each rule by name. Tests and the bucket check ask after every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from s3queue.core.keys import ObjectName, count_of
+from s3queue.core.ledger import Ledger
+
+
+def one_holder(ledger: Ledger) -> Iterator[str]:
+    """A message is in one ticket at most, and not in an outbox line as well."""
+    seen: set[tuple[str, int]] = set()
+    for ticket in ledger.tickets.values():
+        for part in ticket.parts:
+            for index in part.indices():
+                if (part.name, index) in seen:
+                    yield f"message {index} of {part.name} is in two tickets"
+                seen.add((part.name, index))
+    for line in ledger.outbox.values():
+        if line.holds_source and (line.source, line.index) in seen:
+            yield f"message {line.index} of {line.source} is in a ticket and in outbox line {line.id}"
+
+
+def within_object(ledger: Ledger) -> Iterator[str]:
+    """A part names an object of the right form and only indices that it has."""
+    for ticket in ledger.tickets.values():
+        for part in ticket.parts:
+            if ObjectName.parse(part.name) is None:
+                yield f"ticket {ticket.id} holds {part.name!r}, which names no object"
+            elif not part.ranges or part.ranges[-1][1] > count_of(part.name) or part.ranges[0][0] < 0:
+                yield f"ticket {ticket.id} holds {part.ranges} of {part.name}"
+
+
+def claim_is_whole(ledger: Ledger) -> Iterator[str]:
+    """A claimed ticket has holder, times and a token no greater than the revision; an available one has none."""
+    for ticket in ledger.tickets.values():
+        held = (ticket.worker != "", ticket.claimed_at_ms > 0, ticket.expires_at_ms > ticket.claimed_at_ms)
+        if ticket.claimed and (not all(held) or ticket.token > ledger.revision):
+            yield f"claimed ticket {ticket.id} lacks holder, times or a lawful token"
+        if not ticket.claimed and any(held):
+            yield f"available ticket {ticket.id} has a holder"
+        if not ticket.parts:
+            yield f"ticket {ticket.id} holds nothing"
+
+
+def settled_is_free(ledger: Ledger) -> Iterator[str]:
+    """Nothing that is settled is needed by a ticket or an outbox line."""
+    for name in ledger.settled.keys() & ledger.held_names():
+        yield f"{name} is settled and still held"
+
+
+def one_move(ledger: Ledger) -> Iterator[str]:
+    """A message has one outbox line at most, and no two lines write one target."""
+    sources: set[tuple[str, int]] = set()
+    targets: set[str] = set()
+    for line in ledger.outbox.values():
+        if (line.source, line.index) in sources or line.target in targets:
+            yield f"outbox line {line.id} repeats a source or a target"
+        sources.add((line.source, line.index))
+        targets.add(line.target)
+
+
+def books_balance(ledger: Ledger) -> Iterator[str]:
+    """Every message that was ever ticketed is in a ticket or has exactly one outcome."""
+    count = ledger.counters.get
+    inside = sum(ticket.size for ticket in ledger.tickets.values())
+    outcomes = sum(count(kind, 0) for kind in ("completed", "retried", "dead", "discarded", "missing"))
+    if count("ticketed", 0) != inside + outcomes:
+        yield f"{count('ticketed', 0)} messages ticketed, but {inside} held and {outcomes} with an outcome"
+    if any(value < 0 for value in ledger.counters.values()):
+        yield f"a counter is negative: {dict(ledger.counters)}"
+
+
+Invariant = Callable[[Ledger], Iterator[str]]
+
+INVARIANTS: dict[str, Invariant] = {
+    rule.__name__: rule
+    for rule in (one_holder, within_object, claim_is_whole, settled_is_free, one_move, books_balance)
+}
+
+
+def violations(ledger: Ledger) -> list[str]:
+    """Return every violation as ``rule: what``; empty for a lawful ledger."""
+    return [f"{name}: {what}" for name, rule in INVARIANTS.items() for what in rule(ledger)]
+
+
+def step_violations(before: Ledger, after: Ledger) -> list[str]:
+    """Return what one commit may not do: go back in revision or cursor, or fewer of a counter."""
+    found = []
+    if after is not before and after.revision != before.revision + 1:
+        found.append(f"revision went from {before.revision} to {after.revision}")
+    for rank, cursor in before.cursors.items():
+        if after.cursor(rank) < cursor:
+            found.append(f"cursor of rank {rank} went back from {cursor} to {after.cursor(rank)}")
+    return found

@@ -1,0 +1,155 @@
+"""Where everything lies in the bucket, and which names may become part of a key.
+
+Segments are of fixed width wherever their order matters, so that every store lists them in the order of time
+(some list ``a/b`` before ``a-b``; nothing here depends on it).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from s3queue.errors import InvalidName, InvalidSetting
+
+MAX_PRIORITY = 9
+MAX_MESSAGES_PER_OBJECT = 1000
+
+_QUEUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
+_PREFIX = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9_.=-]{0,99}/)*")
+_OBJECT = re.compile(r"([0-9])/([0-9]{13})-([0-9a-z]{20})-([1-9][0-9]{0,3})")
+_LETTER = re.compile(r"([0-9]{13})-([0-9a-z]{20}-[0-9]{1,3})")
+_SUFFIX = ".json"
+
+
+def check_queue_name(name: str) -> str:
+    """Return ``name`` if it can name a queue; raise InvalidName otherwise."""
+    if not isinstance(name, str) or not _QUEUE.fullmatch(name):
+        raise InvalidName(
+            f"{name!r} cannot name a queue.",
+            remedy="Use 1 to 80 ASCII letters, digits, '-' and '_', beginning with a letter or digit.",
+        )
+    return name
+
+
+def check_prefix(prefix: str) -> str:
+    """Return ``prefix`` with a slash at its end (or ''); raise InvalidName if it cannot begin a key."""
+    whole = prefix if not prefix or prefix.endswith("/") else prefix + "/"
+    if not _PREFIX.fullmatch(whole) or ".." in whole:
+        raise InvalidName(
+            f"{prefix!r} cannot be the prefix of a queue's keys.",
+            remedy="Use folders of ASCII letters, digits and '-_.=' separated by '/', without '..' or a leading '/'.",
+        )
+    return whole
+
+
+def check_label(what: str, text: str | None, limit: int = 200) -> str | None:
+    """Return ``text`` if it is None or 1 to ``limit`` printable characters; raise InvalidName otherwise."""
+    if text is not None and (not isinstance(text, str) or not 0 < len(text) <= limit or not text.isprintable()):
+        raise InvalidName(f"{text!r} cannot be a {what}.", remedy=f"Use 1 to {limit} printable characters.")
+    return text
+
+
+def rank_of(priority: int) -> int:
+    """Return the key segment of a priority: 0 for the most urgent (9), 9 for the ordinary (0)."""
+    if not isinstance(priority, int) or isinstance(priority, bool) or not 0 <= priority <= MAX_PRIORITY:
+        raise InvalidSetting(
+            f"priority is {priority!r}.", remedy="Use a whole number from 0 (ordinary) to 9 (most urgent)."
+        )
+    return MAX_PRIORITY - priority
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectName:
+    """The name of a message object below ``inbox/{lane}/``, taken apart."""
+
+    rank: int
+    visible_at_ms: int
+    id: str
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.rank}/{self.visible_at_ms:013d}-{self.id}-{self.count}"
+
+    @classmethod
+    def parse(cls, name: str) -> ObjectName | None:
+        """Return the parts of ``name``; None for a foreign one."""
+        match = _OBJECT.fullmatch(name)
+        if match is None or int(match[4]) > MAX_MESSAGES_PER_OBJECT:
+            return None
+        return cls(int(match[1]), int(match[2]), match[3], int(match[4]))
+
+
+def count_of(name: str) -> int:
+    """Return how many messages the object of this (valid) name holds."""
+    return int(name[name.rindex("-") + 1 :])
+
+
+def visible_at_ms_of(name: str) -> int:
+    """Return when the messages of this (valid) name become visible."""
+    return int(name[2:15])
+
+
+def rank_in(name: str) -> int:
+    """Return the rank of this (valid) name."""
+    return int(name[0])
+
+
+def bound_name(rank: int, at_ms: int) -> str:
+    """Return a name that sorts before every object of ``rank`` visible at ``at_ms`` or later, after all earlier ones."""
+    return f"{rank}/{max(at_ms, 0):013d}"
+
+
+def message_id_at(object_id: str, index: int) -> str:
+    """Return the id of the message born as number ``index`` of an object."""
+    return f"{object_id}-{index}"
+
+
+def letter_name(dead_at_ms: int, message_id: str) -> str:
+    """Return the name of a dead letter below ``dlq/``."""
+    return f"{dead_at_ms:013d}-{message_id}"
+
+
+def parse_letter(name: str) -> tuple[int, str] | None:
+    """Return (dead_at_ms, message id) of a dead letter's name; None for a foreign one."""
+    match = _LETTER.fullmatch(name)
+    return (int(match[1]), match[2]) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one queue; ``root`` is ``{prefix}{queue}/``."""
+
+    root: str
+
+    @property
+    def settings(self) -> str:
+        return self.root + "queue.json"
+
+    @property
+    def dlq(self) -> str:
+        return self.root + "dlq/"
+
+    def ledger(self, lane: int) -> str:
+        return f"{self.root}ledger/{lane:04d}.json"
+
+    def inbox(self, lane: int) -> str:
+        return f"{self.root}inbox/{lane:04d}/"
+
+    def message(self, lane: int, name: str) -> str:
+        return self.inbox(lane) + name + _SUFFIX
+
+    def letter(self, name: str) -> str:
+        return self.dlq + name + _SUFFIX
+
+    def journal(self, lane: int) -> str:
+        return f"{self.root}settled/{lane:04d}/"
+
+    def journal_object(self, lane: int, at_ms: int, id_: str) -> str:
+        return f"{self.journal(lane)}{at_ms:013d}-{id_}{_SUFFIX}"
+
+    def result(self, message_id: str) -> str:
+        return f"{self.root}results/{message_id}{_SUFFIX}"
+
+    def name_in(self, prefix: str, key: str) -> str:
+        """Return what ``key`` is called below ``prefix``: without prefix and suffix."""
+        return key[len(prefix) :].removesuffix(_SUFFIX)

@@ -1,0 +1,154 @@
+"""The ledger of a lane: who holds which messages. Data only; :mod:`.transitions` changes it.
+
+Words: a **ticket** is a set of messages that is claimed as one. It is *available* or *claimed*; *stalled* is claimed
+past ``expires_at``. A **part** of a ticket is the share it has of one message object, as index ranges. A **line** of the
+**outbox** is a move that has been decided and is carried out after the commit. **Settled** objects have no message left
+in a ticket or line; they are deleted and, once the journal has them too, forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from s3queue.core.message import AttemptError
+
+Ranges = tuple[tuple[int, int], ...]
+"""Index ranges, half open, sorted, not touching each other."""
+
+LineKind = Literal["retry", "dead", "replay"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """A claim that ran out: whose it was, from when till when (store time)."""
+
+    worker: str
+    claimed_at_ms: int
+    rescued_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Messages of one object: its name below the inbox, the indices, and the claims of them that ran out."""
+
+    name: str
+    ranges: Ranges
+    rescues: tuple[Rescue, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many messages the part has."""
+        return sum(stop - start for start, stop in self.ranges)
+
+    def indices(self) -> list[int]:
+        """Return the indices one by one, ascending."""
+        return [index for start, stop in self.ranges for index in range(start, stop)]
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Messages that are claimed as one. ``token`` is 0 while available; a fencing token that only grows once claimed."""
+
+    id: str
+    parts: tuple[Part, ...]
+    worker: str = ""
+    token: int = 0
+    claimed_at_ms: int = 0
+    expires_at_ms: int = 0
+
+    @property
+    def claimed(self) -> bool:
+        """Whether a worker holds it (its lease may have run out)."""
+        return self.token > 0
+
+    @property
+    def size(self) -> int:
+        """How many messages the ticket has."""
+        return sum(part.size for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A move: *write the target, delete the source, strike the line*.
+
+    ``retry``: message ``index`` of inbox object ``source`` → inbox object ``target``. ``dead``: the same → dead letter
+    ``target``. ``replay``: dead letter ``source`` → inbox object ``target``. ``written``: the target has been seen.
+    """
+
+    id: str
+    kind: LineKind
+    source: str
+    index: int
+    target: str
+    message_id: str
+    decided_at_ms: int
+    attempts: int = 0
+    errors: tuple[AttemptError, ...] = ()
+    reason: str = ""
+    written: bool = False
+
+    @property
+    def holds_source(self) -> bool:
+        """Whether the source is an inbox object that must not be deleted yet."""
+        return self.kind != "replay"
+
+
+COUNTERS = ("ticketed", "claimed", "completed", "failed", "retried", "rescued", "dead", "replayed", "discarded", "missing")
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """One lane's books. ``revision`` 0 is the ledger that has not been written yet.
+
+    ``writers``: each writer's last commit number and when it was made, so that a writer whose answer was lost can read
+    whether its commit landed. ``cursors``: by rank, the name up to which every object has been ticketed.
+    ``settled``: name → when. ``forgotten_at_revision``: when settled names were last dropped. ``latency_ms``:
+    histogram of enqueue → completed, by upper bound in ms.
+    """
+
+    revision: int = 0
+    write_id: str = ""
+    paused: bool = False
+    swept_at_ms: int = 0
+    forgotten_at_revision: int = 0
+    writers: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    cursors: Mapping[int, str] = field(default_factory=dict)
+    tickets: Mapping[str, Ticket] = field(default_factory=dict)
+    settled: Mapping[str, int] = field(default_factory=dict)
+    outbox: Mapping[str, Line] = field(default_factory=dict)
+    counters: Mapping[str, int] = field(default_factory=dict)
+    latency_ms: Mapping[int, int] = field(default_factory=dict)
+
+    def cursor(self, rank: int) -> str:
+        """Return the name up to which ``rank`` has been ticketed; '' for none."""
+        return self.cursors.get(rank, "")
+
+    def held_names(self) -> set[str]:
+        """Return the names of objects that a ticket or an outbox line still needs."""
+        names = {part.name for ticket in self.tickets.values() for part in ticket.parts}
+        names.update(line.source for line in self.outbox.values() if line.holds_source)
+        return names
+
+
+def ranges_of(indices: Iterable[int]) -> Ranges:
+    """Return the ranges that cover exactly ``indices``."""
+    ranges: list[tuple[int, int]] = []
+    for index in sorted(indices):
+        if ranges and ranges[-1][1] == index:
+            ranges[-1] = (ranges[-1][0], index + 1)
+        else:
+            ranges.append((index, index + 1))
+    return tuple(ranges)
+
+
+def split(part: Part, size: int) -> tuple[Part, Part | None]:
+    """Return the first ``size`` (≥ 1) messages of ``part`` and the rest, if any."""
+    if part.size <= size:
+        return part, None
+    indices = part.indices()
+    return (
+        Part(part.name, ranges_of(indices[:size]), part.rescues),
+        Part(part.name, ranges_of(indices[size:]), part.rescues),
+    )

@@ -1,0 +1,85 @@
+"""The settings that every process of a queue shares (``queue.json``)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from s3queue.core.retry import STRATEGIES, RetryPolicy
+from s3queue.errors import InvalidSetting
+
+MAX_VISIBILITY_S = 12 * 3600
+DEFAULT_MAX_PAYLOAD_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What all workers and producers of a queue agree on.
+
+    ``visibility_timeout_s``: how long a claim hides a message unless it is extended. ``priorities``: the levels in
+    use, each of which workers list. ``probed_at_ms``: when the store was found to keep its conditions; 0 for never.
+    """
+
+    visibility_timeout_s: float = 30.0
+    max_attempts: int = 3
+    failure: str = "hybrid"
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    lanes: int = 1
+    priorities: tuple[int, ...] = (0,)
+    results: bool = False
+    max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES
+    probed_at_ms: int = 0
+
+    def __post_init__(self) -> None:
+        _check("visibility_timeout", self.visibility_timeout_s, 1, MAX_VISIBILITY_S, "seconds")
+        _check("max_attempts", self.max_attempts, 1, 1000, "attempts")
+        _check("lanes", self.lanes, 1, 256, "lanes")
+        _check("max_payload_bytes", self.max_payload_bytes, 1, 64 << 20, "bytes")
+        if self.failure not in STRATEGIES:
+            raise InvalidSetting(f"failure is {self.failure!r}.", remedy=f"Use one of {', '.join(STRATEGIES)}.")
+
+    @property
+    def lease_ms(self) -> int:
+        """The visibility timeout in milliseconds."""
+        return int(self.visibility_timeout_s * 1000)
+
+    def with_priority(self, priority: int) -> Settings:
+        """Return settings in which workers list this level too."""
+        return replace(self, priorities=tuple(sorted({*self.priorities, priority}, reverse=True)))
+
+
+def _check(name: str, value: float, low: float, high: float, unit: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise InvalidSetting(f"{name} is {value!r}.", remedy=f"Use {low} to {high} {unit}.")
+
+
+def to_wire(settings: Settings) -> dict[str, Any]:
+    """Return the settings as JSON holds them: seconds become ``_ms`` fields."""
+    wire = asdict(settings)
+    wire["visibility_timeout_ms"] = int(wire.pop("visibility_timeout_s") * 1000)
+    backoff = wire.pop("retry")
+    wire["retry"] = {
+        "base_ms": int(backoff["base_s"] * 1000),
+        "cap_ms": int(backoff["cap_s"] * 1000),
+        "factor": backoff["factor"],
+        "jitter": backoff["jitter"],
+    }
+    return wire
+
+
+def from_wire(wire: dict[str, Any]) -> Settings:
+    """Return the settings in a JSON object; KeyError, TypeError or InvalidSetting if they are none."""
+    backoff = wire["retry"]
+    return Settings(
+        visibility_timeout_s=wire["visibility_timeout_ms"] / 1000,
+        max_attempts=wire["max_attempts"],
+        failure=wire["failure"],
+        retry=RetryPolicy(
+            backoff["base_ms"] / 1000, backoff["factor"], backoff["cap_ms"] / 1000, backoff["jitter"]
+        ),
+        lanes=wire["lanes"],
+        priorities=tuple(wire["priorities"]),
+        results=wire["results"],
+        max_payload_bytes=wire["max_payload_bytes"],
+        probed_at_ms=wire["probed_at_ms"],
+    )

@@ -1,0 +1,137 @@
+"""What the holder of a claim may do with it: settle, extend, release. Each names its token and is refused without."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from s3queue.core.draft import Draft
+from s3queue.core.ledger import Line, Part, ranges_of
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """What proves a claim of one message: ticket, token, and where the message lies."""
+
+    ticket_id: str
+    token: int
+    name: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a claimed message. ``retry`` and ``dead`` bring the line of their move."""
+
+    handle: Handle
+    kind: Literal["completed", "retry", "dead", "missing", "discarded"]
+    latency_ms: int = 0
+    line: Line | None = None
+    failed: bool = True
+
+
+_COUNTER = {"completed": "completed", "retry": "retried", "dead": "dead", "missing": "missing", "discarded": "discarded"}
+
+
+class _Removal:
+    """Takes single messages out of claimed tickets, checking each one's token."""
+
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+        self.left: dict[str, dict[str, set[int]]] = {}
+
+    def remove(self, handle: Handle) -> str | None:
+        """Take the message out; return what was found instead if the token does not hold it."""
+        ticket = self.draft.tickets.get(handle.ticket_id)
+        if ticket is None or ticket.token != handle.token:
+            return "its lease was rescued, reset or superseded"
+        parts = self.left.get(ticket.id)
+        if parts is None:
+            parts = self.left[ticket.id] = {part.name: set(part.indices()) for part in ticket.parts}
+        indices = parts.get(handle.name)
+        if indices is None or handle.index not in indices:
+            return "it was settled or released before"
+        indices.remove(handle.index)
+        return None
+
+    def finish(self) -> None:
+        """Write the shrunken tickets back."""
+        for ticket_id, left in self.left.items():
+            ticket = self.draft.tickets[ticket_id]
+            parts = [replace(part, ranges=ranges_of(left[part.name])) for part in ticket.parts if left[part.name]]
+            self.draft.put(replace(ticket, parts=tuple(parts)))
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Record outcomes. Replies with one entry each: None if recorded, else what was found instead."""
+
+    outcomes: tuple[Outcome, ...]
+
+    def apply(self, draft: Draft, now: int) -> list[str | None]:
+        """Take the messages out of their tickets, put their moves into the outbox, settle objects without messages."""
+        removal = _Removal(draft)
+        replies = [removal.remove(outcome.handle) for outcome in self.outcomes]
+        recorded = [outcome for outcome, refused in zip(self.outcomes, replies, strict=True) if refused is None]
+        for outcome in recorded:
+            if outcome.line is not None:
+                draft.add_line(outcome.line)
+            _book(draft, outcome)
+        if recorded:
+            removal.finish()
+        for name in {outcome.handle.name for outcome in recorded}:
+            draft.close(name, now)
+        return replies
+
+
+def _book(draft: Draft, outcome: Outcome) -> None:
+    draft.count(_COUNTER[outcome.kind])
+    if outcome.kind in ("retry", "dead") and outcome.failed:
+        draft.count("failed")
+    if outcome.kind == "completed":
+        bucket = 1 << max(0, outcome.latency_ms - 1).bit_length()
+        draft.latency_ms[bucket] = draft.latency_ms.get(bucket, 0) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Give messages back untried. Replies as :class:`Settle` does."""
+
+    handles: tuple[Handle, ...]
+
+    def apply(self, draft: Draft, now: int) -> list[str | None]:  # noqa: ARG002 - the face of every request
+        """Move them to an available ticket, with the claims they lost before."""
+        removal = _Removal(draft)
+        rescues = {
+            (ticket_id, part.name): part.rescues
+            for ticket_id in {handle.ticket_id for handle in self.handles} & draft.tickets.keys()
+            for part in draft.tickets[ticket_id].parts
+        }
+        replies = [removal.remove(handle) for handle in self.handles]
+        given: dict[tuple[str, str], set[int]] = {}
+        for handle, refused in zip(self.handles, replies, strict=True):
+            if refused is None:
+                given.setdefault((handle.ticket_id, handle.name), set()).add(handle.index)
+        if given:
+            removal.finish()
+            draft.available([Part(key[1], ranges_of(indices), rescues[key]) for key, indices in given.items()])
+        return replies
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """Let leases end ``lease_ms`` from now. ``tickets``: (ticket id, token). Replies with whether each still held."""
+
+    tickets: tuple[tuple[str, int], ...]
+    lease_ms: int
+
+    def apply(self, draft: Draft, now: int) -> list[bool]:
+        """Move the ends of those that hold; never back."""
+        replies = []
+        for ticket_id, token in self.tickets:
+            ticket = draft.tickets.get(ticket_id)
+            holds = ticket is not None and ticket.token == token
+            if ticket is not None and holds and ticket.expires_at_ms < now + self.lease_ms:
+                draft.put(replace(ticket, expires_at_ms=now + self.lease_ms))
+            replies.append(holds)
+        return replies

@@ -1,0 +1,161 @@
+"""What keeps a lane in order: late arrivals, finished moves, replays, discarding, forgetting, pausing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from s3queue.core.draft import Draft
+from s3queue.core.keys import count_of, rank_in
+from s3queue.core.ledger import Line, Part
+
+SETTLED_KEPT_MS = 3_600_000
+"""How long a settled name above the cursor is kept: S3 refuses a signature after 15 minutes, so no copy lands later."""
+SUSPECT_GROUP = 16
+"""How many suspects are claimed together at first; see :func:`_suspect_limit`."""
+_MOVED = {"retry": "retried", "dead": "dead", "replay": "replayed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Ticket late arrivals: names at or below the cursor that no ticket holds and the journal does not know.
+
+    ``judged_at_revision`` is the ledger they were judged against, read *before* the journal. Replies with the names
+    adopted, or None if names were forgotten since, so that they must be judged anew.
+    """
+
+    names: tuple[str, ...]
+    judged_at_revision: int
+
+    def apply(self, draft: Draft, now: int) -> list[str] | None:
+        """Make an available ticket of those still unknown."""
+        if draft.forgotten_at_revision > self.judged_at_revision:
+            return None
+        adopted = [name for name in self.names if not draft.known(name)]
+        for name in adopted:
+            draft.seen(name, now)
+            draft.count("ticketed", count_of(name))
+        draft.available([Part(name, ((0, count_of(name)),)) for name in adopted])
+        return adopted
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """Strike lines whose move is done; ``missing``: those whose source was gone before it could be moved.
+
+    Replies with the number of lines struck.
+    """
+
+    line_ids: tuple[str, ...]
+    missing: frozenset[str] = frozenset()
+
+    def apply(self, draft: Draft, now: int) -> int:
+        """Take the lines out and settle their sources."""
+        struck = [line for line_id in self.line_ids if (line := draft.strike(line_id, now)) is not None]
+        for line in struck:
+            if line.id in self.missing:
+                draft.count(_MOVED[line.kind], -1)
+                draft.count("missing", 1 if line.holds_source else 0)
+        return len(struck)
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Decide to move dead letters back. Replies with one entry a line: None if decided, else why not."""
+
+    lines: tuple[Line, ...]
+
+    def apply(self, draft: Draft, now: int) -> list[str | None]:
+        """Put the moves into the outbox; a letter has one such line at most, as the line's id is the letter's name."""
+        replies: list[str | None] = []
+        for line in self.lines:
+            if line.id in draft.outbox:
+                replies.append("it is being replayed already")
+                continue
+            draft.seen(line.source, now)
+            draft.add_line(line)
+            draft.count("replayed")
+            replies.append(None)
+        return replies
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Say that these dead letters were seen, before they are deleted: their lines must not write them again."""
+
+    letters: tuple[str, ...]
+
+    def apply(self, draft: Draft, now: int) -> None:
+        """Advance the lines that were to write them."""
+        for letter in self.letters:
+            draft.seen(letter, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Throw messages away: objects by name and, with ``in_flight``, all that tickets and retries hold.
+
+    Replies with the number of messages discarded. Tokens of tickets thrown away are void from then on.
+    """
+
+    names: tuple[str, ...] = ()
+    in_flight: bool = False
+
+    def apply(self, draft: Draft, now: int) -> int:
+        """Settle the objects; nothing is deleted before that is recorded."""
+        gone = 0
+        if self.in_flight:
+            for ticket in list(draft.tickets.values()):
+                draft.drop(ticket.id)
+                gone += ticket.size
+                for part in ticket.parts:
+                    draft.close(part.name, now)
+            for line in [line for line in draft.outbox.values() if line.kind == "retry"]:
+                draft.strike(line.id, now)
+                draft.close(line.target, now)
+        draft.count("discarded", gone)
+        for name in self.names:
+            if name > draft.cursors.get(rank_in(name), "") and not draft.known(name):
+                draft.seen(name, now)
+                draft.count("ticketed", count_of(name))
+                draft.count("discarded", count_of(name))
+                draft.close(name, now)
+                gone += count_of(name)
+        return gone
+
+
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """Forget settled names: they are deleted and stand in the journal. Replies with the number forgotten."""
+
+    names: tuple[str, ...]
+
+    def apply(self, draft: Draft, now: int) -> int:
+        """Drop those the cursor has passed, or that are so old that no copy can land any more."""
+        gone = [name for name in self.names if prunable(draft.settled, draft.cursors, name, now)]
+        for name in gone:
+            del draft.settled[name]
+        if gone:
+            draft.forgotten_at_revision = draft.revision
+            draft.dirty = True
+        return len(gone)
+
+
+def prunable(settled: Mapping[str, int], cursors: Mapping[int, str], name: str, now: int) -> bool:
+    """Whether a settled name may be forgotten once the journal has it."""
+    at_ms = settled.get(name)
+    return at_ms is not None and (name <= cursors.get(rank_in(name), "") or at_ms + SETTLED_KEPT_MS < now)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Refuse claims from now on, or allow them again."""
+
+    paused: bool
+
+    def apply(self, draft: Draft, now: int) -> bool:  # noqa: ARG002 - the face of every request
+        """Reply with whether that was a change."""
+        changed = draft.paused != self.paused
+        draft.paused = self.paused
+        draft.dirty = draft.dirty or changed
+        return changed

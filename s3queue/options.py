@@ -1,0 +1,101 @@
+"""From what a caller writes to what the engine uses: locations, settings, the shape of messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from s3queue.clock import to_ms
+from s3queue.core.keys import MAX_MESSAGES_PER_OBJECT, check_label
+from s3queue.core.retry import RetryPolicy
+from s3queue.core.settings import Settings
+from s3queue.errors import InvalidName, InvalidSetting
+from s3queue.store.opening import Location, parse_url
+
+DEFAULT_PREFIX = "s3queue/"
+DEFAULT_FOLDER = ".s3queue"
+MAX_OBJECT_BYTES = 4 << 20
+MAX_DELAY_S = 366 * 86_400
+MAX_HEADERS = 64
+_KEYWORDS = {"visibility_timeout": "visibility_timeout_s"}
+_SETTINGS = {"visibility_timeout", "max_attempts", "retry", "failure", "results", "max_payload_bytes"}
+
+
+def locate(bucket: str | None, url: str | None, prefix: str | None) -> Location:
+    """Return where a queue lies: in ``bucket``, at ``url``, or in the embedded default, a folder below the current one."""
+    if bucket is not None and url is not None:
+        raise InvalidSetting("Both bucket and url are given.", remedy="Give one of them.")
+    if url is not None:
+        found = parse_url(url)
+        return found if prefix is None else replace(found, prefix=prefix)
+    if bucket is not None:
+        if not isinstance(bucket, str) or not bucket or "/" in bucket or not bucket.isascii() or bucket != bucket.strip():
+            raise InvalidName(
+                f"{bucket!r} cannot be a bucket's name.", remedy="Use the bare name, without s3:// and folders."
+            )
+        return Location("s3", bucket, DEFAULT_PREFIX if prefix is None else prefix)
+    return Location("file", str(Path(DEFAULT_FOLDER).absolute()), prefix or "")
+
+
+def make_settings(base: Settings | None = None, **changes: Any) -> Settings:
+    """Return ``base`` (default: the defaults) with the changes that are not None; InvalidSetting for an unknown or bad one."""
+    unknown = changes.keys() - _SETTINGS
+    if unknown:
+        raise InvalidSetting(f"There is no setting {min(unknown)!r}.", remedy=f"Use {', '.join(sorted(_SETTINGS))}.")
+    given = {_KEYWORDS.get(name, name): value for name, value in changes.items() if value is not None}
+    if not isinstance(given.get("retry", RetryPolicy()), RetryPolicy):
+        raise InvalidSetting(f"retry is {given['retry']!r}.", remedy="Use s3queue.RetryPolicy(base_s=…, cap_s=…).")
+    return replace(base or Settings(), **given)
+
+
+def check_shape(max_attempts: int | None, group: str | None, headers: Mapping[str, str] | None) -> dict[str, Any]:
+    """Return what messages carry beside their payload, checked."""
+    if max_attempts is not None and (
+        isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or not 1 <= max_attempts <= 1000  # noqa: PLR2004
+    ):
+        raise InvalidSetting(f"max_attempts is {max_attempts!r}.", remedy="Use 1 to 1000 attempts.")
+    check_label("group", group)
+    whole = dict(headers or {})
+    if len(whole) > MAX_HEADERS:
+        raise InvalidSetting(f"There are {len(whole)} headers.", remedy=f"Use up to {MAX_HEADERS}.")
+    for name, value in whole.items():
+        check_label("header name", name)
+        if not isinstance(value, str) or len(value) > 2000:  # noqa: PLR2004
+            raise InvalidSetting(
+                f"The header {name!r} is {value!r:.80}.", remedy="Use strings of up to 2000 characters as values."
+            )
+    return {"max_attempts": max_attempts, "group": group, "headers": whole}
+
+
+def visible_at_ms(now_ms: int, delay: float, visible_at: datetime | None) -> int:
+    """Return when a message becomes visible, in store time."""
+    if visible_at is not None:
+        if delay:
+            raise InvalidSetting("Both delay and visible_at are given.", remedy="Give one of them.")
+        try:
+            at_ms = to_ms(visible_at)
+        except (ValueError, AttributeError) as error:
+            raise InvalidSetting(
+                f"visible_at is {visible_at!r}: {error}.", remedy="Use an aware datetime: datetime.now(UTC) + …."
+            ) from None
+        if at_ms > now_ms + MAX_DELAY_S * 1000:
+            raise InvalidSetting(f"visible_at is {visible_at}.", remedy="Use a time within a year from now.")
+        return max(at_ms, now_ms)
+    if isinstance(delay, bool) or not isinstance(delay, int | float) or not 0 <= delay <= MAX_DELAY_S:
+        raise InvalidSetting(f"delay is {delay!r}.", remedy=f"Use 0 to {MAX_DELAY_S} seconds.")
+    return now_ms + int(delay * 1000)
+
+
+def chunks(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) of the messages that go into one object: up to a thousand, up to 4 MiB."""
+    start, total = 0, 0
+    for index, size in enumerate(sizes):
+        if index > start and (index - start >= MAX_MESSAGES_PER_OBJECT or total + size > MAX_OBJECT_BYTES):
+            yield start, index
+            start, total = index, 0
+        total += size
+    if sizes:
+        yield start, len(sizes)

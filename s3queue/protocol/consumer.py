@@ -1,0 +1,377 @@
+"""Claims messages, reads them, records what became of them: the agent behind ``receive``, ``process_once`` and workers.
+
+Its hot path is one commit: the outcomes since the last one, leases to extend, and a claim of what there is room for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from s3queue.core.keys import MAX_PRIORITY, ObjectName, count_of, letter_name, rank_in
+from s3queue.core.ledger import Line, Part, Ticket
+from s3queue.core.message import AttemptError, Failure, Message
+from s3queue.core.retry import judge
+from s3queue.core.transitions import Claim, Claimed, Extend, Handle, Outcome, Release, Request, Settle
+from s3queue.errors import CorruptObject, LeaseLost, NotFound, S3QueueError, StoreError
+from s3queue.protocol.janitor import Janitor
+from s3queue.protocol.lane import Lane
+from s3queue.protocol.moves import carry_out
+
+MAX_OBJECTS = 128
+"""How many objects one claim takes at most: each is a GET, and the lease runs while they are read."""
+_SKIPPED_S = 300.0
+"""How long an object that could not be read is left alone by this process before it looks again."""
+
+
+_LEDGER_AGE_S = 2.0
+"""How old the ledger in hand may be for a claim, if others are not likely to have written meanwhile."""
+
+
+@dataclass(slots=True)
+class Lease:
+    """A ticket of this process. ``trusted_until``: monotonic seconds after which it is not relied on any more."""
+
+    ticket_id: str
+    token: int
+    lease_ms: int
+    renewed_at: float
+    trusted_until: float
+    left: int
+    suspect: bool = False
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A claimed message in the hands of this process. ``attempt`` counts from 1; ``claimed_at_ms`` is store time."""
+
+    message: Message
+    handle: Handle
+    lease: Lease
+    attempt: int
+    max_attempts: int
+    lost_claims: tuple[AttemptError, ...]
+    claimed_at_ms: int
+
+    @property
+    def id(self) -> str:
+        """The id of the message."""
+        return self.message.id
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An outcome on its way into the ledger, with the delivery it is of."""
+
+    delivery: Delivery
+    outcome: Outcome
+
+
+class Consumer:
+    """One process' claims on one lane; safe to share between threads."""
+
+    def __init__(self, lane: Lane, janitor: Janitor) -> None:
+        self.lane = lane
+        self.janitor = janitor
+        self._lock = threading.Lock()
+        self._leases: dict[str, Lease] = {}
+        self._pending: list[Recorded] = []
+        self._skip: dict[str, float] = {}
+        self.claimed_in_full = False
+
+    # -- what this process holds --
+
+    def held(self) -> int:
+        """Return how many messages this process holds without an outcome."""
+        with self._lock:
+            return sum(lease.left for lease in self._leases.values())
+
+    def pending(self) -> int:
+        """Return how many outcomes wait to be recorded."""
+        return len(self._pending)
+
+    def is_trusted(self, delivery: Delivery) -> bool:
+        """Whether the claim can be relied on for the moment: its lease is not near its end."""
+        return not delivery.lease.lost and self.lane.clock.monotonic() < delivery.lease.trusted_until
+
+    def needs_extension(self) -> bool:
+        """Whether a lease has half run out."""
+        return bool(self._to_extend())
+
+    # -- outcomes --
+
+    def completed(self, delivery: Delivery) -> Recorded:
+        """Return the outcome *completed*."""
+        latency = max(0, self.lane.now_ms() - delivery.message.enqueued_at_ms)
+        return Recorded(delivery, Outcome(delivery.handle, "completed", latency_ms=latency))
+
+    def failed(self, delivery: Delivery, failure: Failure) -> Recorded:
+        """Return the outcome of a failed attempt: tried again, or dead, as settings, message and failure say."""
+        settings = self.lane.settings()
+        now = self.lane.now_ms()
+        kept = failure.as_error(attempt=delivery.attempt, at_ms=now, worker=self.lane.worker)
+        verdict = judge(
+            settings.retry,
+            settings.failure,
+            attempt=delivery.attempt,
+            max_attempts=delivery.max_attempts,
+            retriable=failure.retriable,
+            random=self.lane.ids.random(),
+            after_s=failure.after_s,
+        )
+        if verdict.after_ms is None:
+            return self._dead(delivery, verdict.reason, kept, now)
+        name = ObjectName(rank_in(delivery.handle.name), now + verdict.after_ms, self.lane.ids.new(now), 1)
+        line = self._line(delivery, "retry", str(name), kept, now, "")
+        return Recorded(delivery, Outcome(delivery.handle, "retry", line=line))
+
+    def _dead(self, delivery: Delivery, reason: str, error: AttemptError | None, now: int) -> Recorded:
+        line = self._line(delivery, "dead", letter_name(now, delivery.id), error, now, reason)
+        return Recorded(delivery, Outcome(delivery.handle, "dead", line=line, failed=error is not None))
+
+    def _line(
+        self, delivery: Delivery, kind: str, target: str, error: AttemptError | None, now: int, reason: str
+    ) -> Line:
+        return Line(
+            id=self.lane.ids.new(now),
+            kind="dead" if kind == "dead" else "retry",
+            source=delivery.handle.name,
+            index=delivery.handle.index,
+            target=target,
+            message_id=delivery.id,
+            decided_at_ms=now,
+            attempts=delivery.attempt if error is not None else delivery.attempt - 1,
+            errors=delivery.lost_claims + ((error,) if error is not None else ()),
+            reason=reason,
+        )
+
+    # -- commits --
+
+    def record(self, recorded: Recorded) -> None:
+        """Let an outcome be recorded with the next :meth:`exchange`."""
+        with self._lock:
+            self._pending.append(recorded)
+
+    def settle(self, recorded: Recorded) -> None:
+        """Record an outcome now; LeaseLost if the claim is over."""
+        (found,) = self._commit_settle([recorded])
+        if found is not None:
+            raise LeaseLost(recorded.delivery.id, recorded.delivery.handle.token, found)
+
+    def extend(self, lease: Lease, lease_ms: int | None = None) -> None:
+        """Let a lease end ``lease_ms`` (default: the visibility timeout) from now; raise LeaseLost if it is over."""
+        lease.lease_ms = lease_ms or lease.lease_ms
+        started = self.lane.clock.monotonic()
+        (replies,) = self.lane.committer.commit(Extend(((lease.ticket_id, lease.token),), lease.lease_ms))
+        self._note_extended([lease], replies, started)
+        if lease.lost:
+            raise LeaseLost(lease.ticket_id, lease.token, "its lease was rescued, reset or superseded")
+
+    def drop(self, delivery: Delivery) -> None:
+        """Give back a message whose lease is not to be relied on any more, with the next commit."""
+        self.lane.committer.defer(Release((delivery.handle,)))
+        self._let_go([delivery])
+        self.lane.events.emit("lease-lost", id=delivery.id, token=delivery.handle.token, found="its lease ran out unused")
+
+    def release(self, deliveries: Sequence[Delivery]) -> None:
+        """Give messages back untried; those whose claim is over are somebody else's already."""
+        if deliveries:
+            self.lane.committer.commit(Release(tuple(delivery.handle for delivery in deliveries)))
+            self._let_go(deliveries)
+
+    def exchange(
+        self, room: int, *, deliver: Callable[[Delivery], None] | None = None, may_list: bool = True
+    ) -> list[Delivery]:
+        """Record the pending outcomes, extend what runs long and claim up to ``room`` messages: one commit.
+
+        Returns the messages claimed and readable; ``deliver`` is given each as soon as it has been read.
+        """
+        with self._lock:
+            batch, self._pending = self._pending, []
+        long = self._to_extend()
+        requests: list[Request] = [Settle(tuple(item.outcome for item in batch))] if batch else []
+        if long:
+            lease_ms = self.lane.settings().lease_ms
+            requests += [Extend(((lease.ticket_id, lease.token),), max(lease.lease_ms, lease_ms)) for lease in long]
+        claim = self._claim(room, may_list) if room > 0 else None
+        requests += [claim] if claim is not None else []
+        if not requests:
+            return []
+        started = self.lane.clock.monotonic()
+        try:
+            replies = self.lane.committer.commit(*requests)
+        except S3QueueError:
+            with self._lock:
+                self._pending = batch + self._pending
+            raise
+        if batch:
+            self._after_settle(batch, replies.pop(0), started)
+        for lease in long:
+            self._note_extended([lease], replies.pop(0), started)
+        return self._read(replies.pop(0), started, deliver) if claim is not None else []
+
+    def _commit_settle(self, batch: list[Recorded]) -> list[str | None]:
+        started = self.lane.clock.monotonic()
+        (replies,) = self.lane.committer.commit(Settle(tuple(item.outcome for item in batch)))
+        self._after_settle(batch, replies, started)
+        return list(replies)
+
+    def _claim(self, room: int, may_list: bool) -> Claim | None:
+        lane, settings = self.lane, self.lane.settings()
+        now = lane.clock.monotonic()
+        self._skip = {name: until for name, until in self._skip.items() if until > now}
+        skip = frozenset(self._skip)
+        ledger = lane.committer.refresh(_LEDGER_AGE_S)
+        ranks = [MAX_PRIORITY - priority for priority in settings.priorities]
+        listings = lane.scanner.listings(ledger, ranks, room, may_list=may_list, skip=skip)
+        with self._lock:
+            suspects = not any(lease.suspect for lease in self._leases.values())
+        return Claim(lane.worker, room, settings.lease_ms, listings, skip, suspects, settings.max_attempts, MAX_OBJECTS)
+
+    # -- after a commit --
+
+    def _after_settle(self, batch: list[Recorded], replies: list[str | None], started: float) -> None:
+        moves = []
+        for item, found in zip(batch, replies, strict=True):
+            if found is not None:
+                item.delivery.lease.lost = True
+                self.lane.events.emit("lease-lost", id=item.delivery.id, token=item.delivery.handle.token, found=found)
+            else:
+                self._tell(item)
+                if item.outcome.line is not None:
+                    moves.append((item.outcome.line, item.delivery.message))
+        self._let_go([item.delivery for item in batch])
+        if moves:
+            carry_out(self.lane, moves, started)
+        self.janitor.note({item.outcome.handle.name for item in batch})
+
+    def _tell(self, item: Recorded) -> None:
+        events, line, delivery = self.lane.events, item.outcome.line, item.delivery
+        if item.outcome.kind == "completed":
+            if events.wanted("message-completed"):
+                latency_ms = item.outcome.latency_ms
+                events.emit("message-completed", id=delivery.id, attempt=delivery.attempt, latency_ms=latency_ms)
+        elif item.outcome.kind == "retry" and line is not None:
+            at_ms = int(line.target[2:15])
+            error = f"{line.errors[-1].type}: {line.errors[-1].message}"
+            events.emit("message-retry", id=delivery.id, attempt=delivery.attempt, at_ms=at_ms, error=error)
+        elif line is not None:
+            events.emit("message-dead", id=delivery.id, attempt=delivery.attempt, reason=line.reason)
+
+    def _let_go(self, deliveries: Sequence[Delivery]) -> None:
+        with self._lock:
+            for delivery in deliveries:
+                delivery.lease.left -= 1
+                if delivery.lease.left <= 0:
+                    self._leases.pop(delivery.lease.ticket_id, None)
+
+    def _to_extend(self) -> list[Lease]:
+        now = self.lane.clock.monotonic()
+        with self._lock:
+            return [
+                lease
+                for lease in self._leases.values()
+                if not lease.lost and now - lease.renewed_at > lease.lease_ms / 2000
+            ]
+
+    def _note_extended(self, leases: list[Lease], replies: Sequence[bool], started: float) -> None:
+        for lease, holds in zip(leases, replies, strict=True):
+            if holds:
+                lease.renewed_at = started
+                lease.trusted_until = started + _trusted_s(lease.lease_ms)
+            else:
+                lease.lost = True
+                with self._lock:
+                    self._leases.pop(lease.ticket_id, None)
+                self.lane.events.emit("lease-lost", id=lease.ticket_id, token=lease.token, found="it was rescued")
+
+    def _read(
+        self, claimed: Claimed, started: float, deliver: Callable[[Delivery], None] | None
+    ) -> list[Delivery]:
+        for ticket in claimed.rescued:
+            self.lane.events.emit("message-recovered", worker=ticket.worker, count=ticket.size)
+        work: list[tuple[Ticket, Part, Lease]] = []
+        self.claimed_in_full = bool(claimed.tickets) and claimed.full
+        for ticket in claimed.tickets:
+            suspect = any(part.rescues for part in ticket.parts)
+            lease_ms = ticket.expires_at_ms - ticket.claimed_at_ms
+            until = started + _trusted_s(lease_ms)
+            lease = Lease(ticket.id, ticket.token, lease_ms, started, until, ticket.size, suspect)
+            with self._lock:
+                self._leases[ticket.id] = lease
+            work += [(ticket, part, lease) for part in ticket.parts]
+
+        def read(item: tuple[Ticket, Part, Lease]) -> list[Delivery]:
+            deliveries = self._read_part(*item)
+            if deliver is not None:
+                for delivery in deliveries:
+                    deliver(delivery)
+            return deliveries
+
+        return [delivery for found in self.lane.spread(read, work) for delivery in found]
+
+    def _read_part(self, ticket: Ticket, part: Part, lease: Lease) -> list[Delivery]:
+        partly = part.size < count_of(part.name)
+        try:
+            messages = self.lane.inbox.read(part.name, partly=partly)
+        except NotFound as error:
+            self._unreadable(ticket, part, lease, error, missing=True)
+            return []
+        except (CorruptObject, StoreError) as error:
+            self._unreadable(ticket, part, lease, error, missing=False)
+            return []
+        ready = []
+        for index in part.indices():
+            delivery = self._delivery(ticket, part, lease, index, messages[index])
+            if delivery.attempt > delivery.max_attempts:
+                reason = f"its worker vanished in the last of {delivery.max_attempts} attempts"
+                self.record(self._dead(delivery, reason, None, self.lane.now_ms()))
+            else:
+                ready.append(delivery)
+        if ready and self.lane.events.wanted("message-claimed"):
+            self.lane.events.emit("message-claimed", ids=[delivery.id for delivery in ready], token=ticket.token)
+        return ready
+
+    def _delivery(self, ticket: Ticket, part: Part, lease: Lease, index: int, message: Message) -> Delivery:
+        lost = tuple(
+            AttemptError(
+                message.attempts + number,
+                rescue.rescued_at_ms,
+                "LeaseExpired",
+                f"worker {rescue.worker} claimed it at {rescue.claimed_at_ms} ms and vanished",
+                worker=rescue.worker,
+            )
+            for number, rescue in enumerate(part.rescues, 1)
+        )
+        return Delivery(
+            message,
+            Handle(ticket.id, ticket.token, part.name, index),
+            lease,
+            attempt=message.attempts + len(lost) + 1,
+            max_attempts=message.max_attempts or self.lane.settings().max_attempts,
+            lost_claims=lost,
+            claimed_at_ms=ticket.claimed_at_ms,
+        )
+
+    def _unreadable(self, ticket: Ticket, part: Part, lease: Lease, error: S3QueueError, *, missing: bool) -> None:
+        """Stop at this object alone. What is gone is reported and struck off; the rest is given back, untouched."""
+        self.lane.events.emit("error", error=error, doing=f"reading {part.name}")
+        handles = [Handle(ticket.id, ticket.token, part.name, index) for index in part.indices()]
+        if missing:
+            self.lane.committer.defer(Settle(tuple(Outcome(handle, "missing") for handle in handles)))
+        else:
+            self._skip[part.name] = self.lane.clock.monotonic() + _SKIPPED_S
+            self.lane.committer.defer(Release(tuple(handles)))
+        with self._lock:
+            lease.left -= len(handles)
+            if lease.left <= 0:
+                self._leases.pop(lease.ticket_id, None)
+
+
+def _trusted_s(lease_ms: int) -> float:
+    """Return for how many seconds after its commit began a lease is trusted: a tenth less than it lasts."""
+    return lease_ms * 0.9 / 1000
+
+

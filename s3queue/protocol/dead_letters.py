@@ -1,0 +1,161 @@
+"""The dead letter queue: look at letters, move them back, throw them away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from s3queue.core.codec import decode_letter
+from s3queue.core.keys import ObjectName, parse_letter, rank_of
+from s3queue.core.ledger import Line
+from s3queue.core.message import DeadLetter
+from s3queue.core.transitions import Forget, Replay
+from s3queue.errors import CorruptObject, InvalidInput, NotFound, S3QueueError
+from s3queue.protocol.lane import Lane
+from s3queue.protocol.moves import finish_orphans
+
+_BATCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a replay did: ids of the messages moved back, and what could not be, with the reason."""
+
+    replayed: tuple[str, ...]
+    refused: dict[str, str]
+
+
+class DeadLetters:
+    """The dead letters of a queue. Letters that cannot be read are told as error events and left as they are."""
+
+    def __init__(self, lane: Callable[[], Lane]) -> None:
+        self._lane = lane
+
+    def names(self) -> Iterator[str]:
+        """Yield the names of all letters, oldest first: a LIST a thousand, no GET."""
+        lane, after, more = self._lane(), "", True
+        while more:
+            page = lane.store.list(lane.keys.dlq, after=after)
+            for entry in page.entries:
+                name = lane.keys.name_in(lane.keys.dlq, entry.key)
+                if parse_letter(name) is not None:
+                    yield name
+                else:
+                    lane.events.emit(
+                        "error", error=CorruptObject(entry.key, "it is foreign"), doing="listing dead letters"
+                    )
+            after, more = (page.entries[-1].key if page.entries else ""), page.more
+
+    def count(self) -> int:
+        """Return how many letters there are."""
+        return sum(1 for _ in self.names())
+
+    def list(self, limit: int | None = 100, *, filter: Callable[[DeadLetter], bool] | None = None) -> list[DeadLetter]:  # noqa: A002
+        """Return the oldest letters, up to ``limit`` (None: all) for which ``filter`` is true; a GET each."""
+        found: list[DeadLetter] = []
+        for _, letter in self._letters(self.names(), filter):
+            found.append(letter)
+            if limit is not None and len(found) >= limit:
+                break
+        return found
+
+    def get(self, message_id: str) -> DeadLetter:
+        """Return the letter of a message; raise NotFound."""
+        lane = self._lane()
+        for name in self._named([message_id]):
+            return self._read(lane, name)
+        raise NotFound(f"{lane.keys.dlq}…-{message_id}.json")
+
+    def replay(
+        self,
+        ids: str | Iterable[str] | None = None,
+        *,
+        filter: Callable[[DeadLetter], bool] | None = None,  # noqa: A002 - the name users look for
+    ) -> Replayed:
+        """Move letters back into the inbox with their attempts reset; their errors stay with them.
+
+        Give ``ids`` of messages, or a ``filter`` (``lambda letter: True`` for all). Each is moved exactly once even if
+        two do it, or one dies in the middle: the moves stand in the ledger before they are made.
+        """
+        lane = self._lane()
+        chosen = list(self._choose(ids, filter))
+        replayed: list[str] = []
+        refused: dict[str, str] = {}
+        for start in range(0, len(chosen), _BATCH):
+            lines = [self._line(lane, *choice) for choice in chosen[start : start + _BATCH]]
+            (replies,) = lane.committer.commit(Replay(tuple(lines)), fresh=True)
+            decided = []
+            for line, reply in zip(lines, replies, strict=True):
+                if reply is None:
+                    decided.append(line)
+                    replayed.append(line.message_id)
+                    lane.events.emit("message-replayed", id=line.message_id, letter=line.source)
+                else:
+                    refused[line.message_id] = reply
+            finish_orphans(lane, decided)
+        return Replayed(tuple(replayed), refused)
+
+    def discard(
+        self,
+        ids: str | Iterable[str] | None = None,
+        *,
+        filter: Callable[[DeadLetter], bool] | None = None,  # noqa: A002 - the name users look for
+    ) -> int:
+        """Delete letters for good and return how many; choose as for :meth:`replay`."""
+        return self._delete([name for name, _ in self._choose(ids, filter)])
+
+    def purge(self) -> int:
+        """Delete all letters for good, unread, and return how many."""
+        return self._delete(list(self.names()))
+
+    def _delete(self, names: Sequence[str]) -> int:
+        lane = self._lane()
+        gone = 0
+        for start in range(0, len(names), 1000):
+            some = names[start : start + 1000]
+            lane.committer.commit(Forget(tuple(some)), fresh=True)
+            gone += len(some) - len(lane.store.delete_many([lane.keys.letter(name) for name in some]))
+        return gone
+
+    def _choose(
+        self, ids: str | Iterable[str] | None, chosen: Callable[[DeadLetter], bool] | None
+    ) -> Iterator[tuple[str, DeadLetter]]:
+        if (ids is None) == (chosen is None):
+            raise InvalidInput("Say which letters.", remedy="Give ids, or filter=… (lambda letter: True for all).")
+        names = self.names() if ids is None else self._named([ids] if isinstance(ids, str) else list(ids))
+        yield from self._letters(names, chosen)
+
+    def _named(self, ids: Sequence[str]) -> Iterator[str]:
+        wanted = set(ids)
+        for name in self.names():
+            parsed = parse_letter(name)
+            if parsed is not None and parsed[1] in wanted:
+                yield name
+
+    def _letters(
+        self, names: Iterable[str], chosen: Callable[[DeadLetter], bool] | None
+    ) -> Iterator[tuple[str, DeadLetter]]:
+        lane = self._lane()
+        for name in names:
+            try:
+                letter = self._read(lane, name)
+            except NotFound:
+                continue  # replayed or discarded meanwhile
+            except S3QueueError as error:
+                lane.events.emit("error", error=error, doing=f"reading dead letter {name}")
+                continue
+            if chosen is None or chosen(letter):
+                yield name, letter
+
+    def _read(self, lane: Lane, name: str) -> DeadLetter:
+        key = lane.keys.letter(name)
+        found = lane.store.get(key)
+        assert found is not None
+        return decode_letter(found.body, key, lane.seal)
+
+    def _line(self, lane: Lane, name: str, letter: DeadLetter) -> Line:
+        now = lane.now_ms()
+        target = ObjectName(rank_of(letter.message.priority), now, lane.ids.new(now), 1)
+        return Line(
+            id=name, kind="replay", source=name, index=0, target=str(target), message_id=letter.id, decided_at_ms=now
+        )

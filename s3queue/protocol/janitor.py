@@ -1,0 +1,113 @@
+"""Removes what is settled: *delete, write the journal, let the ledger forget*, in this order.
+
+The journal (``settled/{lane}/…``) tells a message that arrives late from the ghost of one that was processed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from s3queue.core.codec import encode_journal
+from s3queue.core.transitions import Prune
+from s3queue.core.upkeep import prunable
+from s3queue.protocol.lane import Lane
+from s3queue.store.port import CREATE
+
+DELETE_AT = 100
+DELETE_AFTER_S = 1.0
+"""Settled objects are deleted when there are this many, or this long after the first: a request each time."""
+JOURNAL_AT = 250
+JOURNAL_AFTER_S = 60.0
+"""Deleted names go to the journal when there are this many, or this long after the first: a PUT each time."""
+PER_REQUEST = 1000
+
+
+class Janitor:
+    """Cleans up after the commits of this process; what a crash leaves, the sweeper's :meth:`retire` finds."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._lock = threading.Lock()
+        self._settled: dict[str, float] = {}
+        self._deleted: dict[str, float] = {}
+
+    def note(self, names: Iterable[str]) -> None:
+        """Take note of objects that this process recorded outcomes for; those that are settled get deleted."""
+        settled = self._lane.committer.ledger.settled
+        now = self._lane.clock.monotonic()
+        with self._lock:
+            for name in names:
+                if name in settled and name not in self._deleted:
+                    self._settled.setdefault(name, now)
+
+    def due(self) -> bool:
+        """Whether :meth:`tick` has something to do."""
+        now = self._lane.clock.monotonic()
+        return _due(self._settled, now, DELETE_AT, DELETE_AFTER_S) or _due(
+            self._deleted, now, JOURNAL_AT, JOURNAL_AFTER_S
+        )
+
+    def tick(self, *, flush: bool = False) -> None:
+        """Delete and journal what is due; with ``flush`` all there is."""
+        now = self._lane.clock.monotonic()
+        if flush or _due(self._settled, now, DELETE_AT, DELETE_AFTER_S):
+            self._delete()
+        if flush or _due(self._deleted, now, JOURNAL_AT, JOURNAL_AFTER_S):
+            self._journal()
+
+    def _delete(self) -> None:
+        with self._lock:
+            names = list(self._settled)[:PER_REQUEST]
+        if not names:
+            return
+        left = set(self._lane.inbox.delete(names))
+        now = self._lane.clock.monotonic()
+        with self._lock:
+            for name in names:
+                if name not in left:
+                    self._settled.pop(name, None)
+                    self._lane.inbox.forget(name)
+                    self._deleted[name] = now
+
+    def _journal(self) -> None:
+        """Journal the names that the ledger may forget; those above the cursor wait."""
+        ledger, now = self._lane.committer.ledger, self._lane.now_ms()
+        with self._lock:
+            # Names that another process retired meanwhile are nobody's business any more.
+            self._deleted = {name: at for name, at in self._deleted.items() if name in ledger.settled}
+            names = [name for name in self._deleted if prunable(ledger.settled, ledger.cursors, name, now)]
+            for name in self._deleted.keys() - set(names):
+                self._deleted[name] = self._lane.clock.monotonic()
+        names = names[: 4 * PER_REQUEST]
+        if names:
+            self._write_journal(names)
+            self._lane.committer.defer(Prune(tuple(names)))
+        with self._lock:
+            for name in names:
+                self._deleted.pop(name, None)
+
+    def retire(self, names: list[str]) -> int:
+        """Delete, journal and forget settled objects, whoever settled them; return how many were forgotten."""
+        forgotten = 0
+        for start in range(0, len(names), PER_REQUEST):
+            some = names[start : start + PER_REQUEST]
+            left = set(self._lane.inbox.delete(some))
+            gone = [name for name in some if name not in left]
+            if gone:
+                self._write_journal(gone)
+                (count,) = self._lane.committer.commit(Prune(tuple(gone)))
+                forgotten += count
+        return forgotten
+
+    def _write_journal(self, names: list[str]) -> None:
+        now = self._lane.now_ms()
+        key = self._lane.keys.journal_object(self._lane.number, now, self._lane.ids.new(now))
+        self._lane.store.put(key, encode_journal(names), CREATE)
+
+
+def _due(names: dict[str, float], now: float, at: int, after_s: float) -> bool:
+    if len(names) >= at:
+        return True
+    first = next(iter(names.values()), None)
+    return first is not None and now - first > after_s

@@ -1,0 +1,99 @@
+"""Carrying out the outbox: *write the target, delete the source, strike the line*.
+
+Whoever decided a move carries it out at once, with the message in hand. If that process dies, any sweeper does, and then
+reads the source anew: a source that is gone was moved before. A target that is there already was written before; one
+written again after it was processed is a ghost that ledger or journal tells from a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from s3queue.core.codec import decode_letter, encode_letter
+from s3queue.core.keys import ObjectName
+from s3queue.core.ledger import Line
+from s3queue.core.message import DeadLetter, Message
+from s3queue.core.transitions import Strike
+from s3queue.errors import CorruptObject, NotFound, PreconditionFailed, S3QueueError
+from s3queue.protocol.lane import Lane
+from s3queue.store.port import CREATE
+
+FRESH_S = 10.0
+"""How long the process that decided a move may carry it out from memory; later the source must be read anew."""
+ORPHANED_MS = 30_000
+"""How old a line is before another process takes it for left behind."""
+
+
+def carry_out(lane: Lane, decided: Iterable[tuple[Line, Message]], since: float) -> None:
+    """Carry out moves decided by this process at monotonic time ``since``; their lines are struck with a later commit.
+
+    A move that fails is told as an error event and left to the sweeper.
+    """
+
+    def move(pair: tuple[Line, Message]) -> str | None:
+        line, message = pair
+        if lane.clock.monotonic() - since > FRESH_S:
+            return None
+        try:
+            _write_target(lane, line, message)
+        except S3QueueError as error:
+            lane.events.emit("error", error=error, doing=f"moving message {line.message_id} ({line.kind})")
+            return None
+        return line.id
+
+    done = [line_id for line_id in lane.spread(move, list(decided)) if line_id is not None]
+    if done:
+        lane.committer.defer(Strike(tuple(done)))
+
+
+def finish_orphans(lane: Lane, lines: Sequence[Line]) -> int:
+    """Carry out lines that some process left behind, reading their sources anew; return how many were struck."""
+    done: list[str] = []
+    missing: set[str] = set()
+    for line in lines:
+        try:
+            if not line.written:
+                _write_target(lane, line, _read_source(lane, line))
+            _delete_source(lane, line)
+        except NotFound as error:
+            if line.holds_source:
+                # The ledger still needs this object, so nobody of ours has deleted it.
+                missing.add(line.id)
+                lane.events.emit("error", error=error, doing=f"moving message {line.message_id} ({line.kind})")
+        except CorruptObject as error:
+            lane.events.emit("error", error=error, doing=f"moving message {line.message_id} ({line.kind})")
+            continue
+        done.append(line.id)
+    if not done:
+        return 0
+    (struck,) = lane.committer.commit(Strike(tuple(done), frozenset(missing)), fresh=True)
+    return int(struck)
+
+
+def _read_source(lane: Lane, line: Line) -> Message:
+    if line.kind != "replay":
+        return lane.inbox.read(line.source)[line.index]
+    key = lane.keys.letter(line.source)
+    found = lane.store.get(key)
+    assert found is not None
+    return decode_letter(found.body, key, lane.seal).message
+
+
+def _write_target(lane: Lane, line: Line, message: Message) -> None:
+    moved = message.failed(line.errors, line.attempts)
+    if line.kind == "dead":
+        letter = DeadLetter(moved, line.decided_at_ms, line.reason, lane.inbox.key(line.source))
+        try:
+            lane.store.put(lane.keys.letter(line.target), encode_letter(letter, lane.codec), CREATE)
+        except PreconditionFailed:
+            return
+    else:
+        name = ObjectName.parse(line.target)
+        if name is None:
+            raise CorruptObject(lane.committer.record.key, f"outbox line {line.id} has target {line.target!r}")
+        lane.inbox.write(name, [moved])
+
+
+def _delete_source(lane: Lane, line: Line) -> None:
+    if line.kind == "replay":
+        lane.store.delete(lane.keys.letter(line.source))

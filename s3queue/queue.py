@@ -1,0 +1,395 @@
+"""The queue as applications see it: enqueue, receive, count, pause, dead letters."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+from s3queue.clock import Clock, SystemClock
+from s3queue.connection import Connection
+from s3queue.core.codec import decode_result
+from s3queue.core.keys import (
+    MAX_MESSAGES_PER_OBJECT,
+    ObjectName,
+    check_label,
+    check_prefix,
+    check_queue_name,
+    message_id_at,
+    rank_of,
+)
+from s3queue.core.message import Message
+from s3queue.core.payload import PLAIN, PayloadCodec, check_payload
+from s3queue.core.retry import RetryPolicy
+from s3queue.core.settings import Settings
+from s3queue.core.transitions import Discard, Pause
+from s3queue.errors import InvalidInput, InvalidSetting
+from s3queue.events import Events, Listener
+from s3queue.ids import Ids, SystemIds
+from s3queue.options import check_shape, chunks, locate, make_settings, visible_at_ms
+from s3queue.producer import BufferingProducer
+from s3queue.protocol import census
+from s3queue.protocol.census import Stats
+from s3queue.protocol.dead_letters import DeadLetters
+from s3queue.protocol.lane import Lane
+from s3queue.received import ReceivedMessage
+from s3queue.runtime.handler import Handler, Runner
+from s3queue.store.metered import Meter
+from s3queue.store.opening import Access, raw_store, split_queue
+from s3queue.store.port import Store
+
+
+class Queue:
+    """A job queue in a bucket (or a folder, or memory), shared by everybody who opens it under the same name.
+
+    ``Queue("emails", bucket="prod")`` is on S3, with ``endpoint_url``, ``region`` and ``profile`` as in the AWS CLI;
+    ``url`` may be ``s3://bucket/prefix``, ``file:///folder`` or ``memory://name`` instead; with neither, the folder
+    ``.s3queue`` below the current one is used. Nothing is asked of the store before the first call that needs it.
+
+    Settings of the queue (``visibility_timeout`` in seconds, ``max_attempts``, ``retry``, ``failure``, ``results``,
+    ``max_payload_bytes``) are written when the queue is made; later, what the bucket says counts:
+    :meth:`configure` changes it. ``codec`` packs payloads. ``probe=False`` skips the test of the store's conditions.
+
+    Raises InvalidName or InvalidSetting at once; StoreRefused, UnsafeStore or StoreUnavailable from the first call on.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        bucket: str | None = None,
+        *,
+        url: str | None = None,
+        prefix: str | None = None,
+        endpoint_url: str | None = None,
+        region: str | None = None,
+        profile: str | None = None,
+        visibility_timeout: float | None = None,
+        max_attempts: int | None = None,
+        retry: RetryPolicy | None = None,
+        failure: str | None = None,
+        results: bool | None = None,
+        max_payload_bytes: int | None = None,
+        codec: PayloadCodec = PLAIN,
+        probe: bool = True,
+        worker_id: str | None = None,
+        max_connections: int = 32,
+        store: Store | None = None,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+    ) -> None:
+        self.name = check_queue_name(name)
+        self._clock = clock or SystemClock()
+        self._ids = ids or SystemIds()
+        self._location = locate(bucket, url, prefix)
+        self.root = f"{check_prefix(self._location.prefix)}{self.name}/"
+        self.worker_id = check_label("worker id", worker_id) or self._ids.new(self._clock.now_ms())[10:]
+        self.meter = Meter()
+        self._wanted = make_settings(
+            visibility_timeout=visibility_timeout,
+            max_attempts=max_attempts,
+            retry=retry,
+            failure=failure,
+            results=results,
+            max_payload_bytes=max_payload_bytes,
+        )
+        self._codec, self._probe = codec, probe
+        self._access = Access(endpoint_url, region, profile, max_connections)
+        self._given_store = store
+        self._connection: Connection | None = None
+        self._lock = threading.RLock()
+        self.events = Events(self.name, self._now_ms)
+        self.dlq = DeadLetters(lambda: self.connect().lane)
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Queue:
+        """Return the queue that a whole URL names: ``s3://prod/s3queue/emails``, ``file:///data/emails``, ``memory://x/emails``."""
+        base, name = split_queue(url)
+        return cls(name, url=base, **options)
+
+    def __repr__(self) -> str:
+        return f"<Queue {self.name!r} in {self._location.kind}://{self._location.place}/{self.root}>"
+
+    # -- opening --
+
+    def _now_ms(self) -> int:
+        return self._connection.store.now_ms() if self._connection else self._clock.now_ms()
+
+    def _open(self) -> Connection:
+        with self._lock:
+            if self._connection is None:
+                raw = self._given_store or raw_store(self._location, self._access, self._clock, self._ids)
+                self._connection = Connection(
+                    raw,
+                    self.root,
+                    worker=self.worker_id,
+                    wanted=self._wanted,
+                    codec=self._codec,
+                    probe=self._probe,
+                    clock=self._clock,
+                    ids=self._ids,
+                    meter=self.meter,
+                    events=self.events,
+                )
+            return self._connection
+
+    def connect(self) -> Connection:
+        """Reach the store: read the queue's settings, or make the queue if it is new, probing its store first.
+
+        Returns the connection, for tools that go deeper than this class.
+        """
+        connection = self._open()
+        connection.register.refresh()
+        return connection
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that all processes of the queue share."""
+        return self.connect().register.current()
+
+    def exists(self) -> bool:
+        """Whether somebody has made the queue; never makes it."""
+        return self._open().register.exists()
+
+    # -- producing --
+
+    def enqueue(
+        self,
+        payload: Any,
+        *,
+        delay: float = 0,
+        visible_at: datetime | None = None,
+        priority: int = 0,
+        max_attempts: int | None = None,
+        group: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
+        """Return the id of the message once it is durable: one PUT.
+
+        ``payload`` is any JSON value. ``delay`` (seconds) or ``visible_at`` (aware datetime) hide it for a while.
+        ``priority`` 0 to 9, higher first. Raises InvalidPayload, InvalidName or InvalidSetting before anything is
+        written, OutcomeUnknown or StoreUnavailable if the store did not confirm it in time.
+        """
+        return self.enqueue_many(
+            [payload],
+            delay=delay,
+            visible_at=visible_at,
+            priority=priority,
+            max_attempts=max_attempts,
+            group=group,
+            headers=headers,
+        )[0]
+
+    def enqueue_many(
+        self,
+        payloads: Iterable[Any],
+        *,
+        delay: float = 0,
+        visible_at: datetime | None = None,
+        priority: int = 0,
+        max_attempts: int | None = None,
+        group: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> list[str]:
+        """Return the ids of the messages, in order, once all are durable: one PUT per thousand (or 4 MiB).
+
+        All payloads are checked before any is written. If a PUT fails in the middle, the error has a note that says how
+        many messages are durable (they are the first ones).
+        """
+        rank = rank_of(priority)
+        connection = self.connect()
+        settings, lane = connection.register.current(), connection.lane
+        items = list(payloads)
+        sizes = [check_payload(payload, settings.max_payload_bytes) for payload in items]
+        shape = check_shape(max_attempts, group, headers)
+        if priority not in settings.priorities:
+            connection.register.change(lambda found: found.with_priority(priority))
+        not_before_ms = visible_at_ms(lane.now_ms(), delay, visible_at)
+        ids: list[str] = []
+        for start, stop in chunks(sizes):
+            now = lane.now_ms()
+            name = ObjectName(rank, max(now, not_before_ms), self._ids.new(now), stop - start)
+            made = [message_id_at(name.id, index) for index in range(stop - start)]
+            messages = [
+                Message(id_, payload, now, priority=priority, **shape)
+                for id_, payload in zip(made, items[start:stop], strict=True)
+            ]
+            try:
+                lane.inbox.write(name, messages)
+            except Exception as error:
+                error.add_note(f"{len(ids)} of {len(items)} messages are durable; not confirmed: {made[0]} and after.")
+                raise
+            ids += made
+            if self.events.wanted("message-enqueued"):
+                self.events.emit("message-enqueued", ids=made, object=str(name))
+        return ids
+
+    def producer(self, *, linger_ms: float = 20, max_batch: int = MAX_MESSAGES_PER_OBJECT) -> BufferingProducer:
+        """Return a producer that gathers the calls of many threads into one PUT; use it in a ``with`` statement."""
+        limit = self.settings.max_payload_bytes
+        return BufferingProducer(
+            self.enqueue_many,
+            lambda payload: check_payload(payload, limit),
+            linger_ms=linger_ms,
+            max_batch=max_batch,
+        )
+
+    # -- consuming --
+
+    def receive(self, max_messages: int = 10, *, wait: float = 0) -> list[ReceivedMessage]:
+        """Claim up to ``max_messages`` visible messages for the visibility timeout and return them.
+
+        ``wait``: seconds to look again if there are none. Each message must be acked, nacked, extended or released.
+        """
+        if not isinstance(max_messages, int) or not 1 <= max_messages <= 10_000:
+            raise InvalidSetting(f"max_messages is {max_messages!r}.", remedy="Use 1 to 10000.")
+        connection = self.connect()
+        connection.janitor.tick()
+        connection.sweeper.step()
+        consumer = connection.consumer
+        deadline, pause = self._clock.monotonic() + wait, 0.1
+        while True:
+            deliveries = consumer.exchange(max_messages)
+            left = deadline - self._clock.monotonic()
+            if deliveries or left <= 0:
+                return [ReceivedMessage(consumer, delivery) for delivery in deliveries]
+            self._clock.sleep(min(pause, left))
+            pause = min(pause * 2, 5.0)
+
+    def process_once(self, handler: Handler, *, max_messages: int | None = None, manual_ack: bool = False) -> int:
+        """Process what is visible now in this thread, sweep, and return how many attempts were made.
+
+        For cron jobs, AWS Lambda and tests. ``max_messages`` limits the attempts.
+        """
+        connection = self.connect()
+        consumer = connection.consumer
+        connection.sweeper.step()
+        runner = Runner(handler, consumer, queue=self.name, manual=manual_ack)
+        processed = 0
+        while True:
+            room = 10 if max_messages is None else min(10, max_messages - processed)
+            deliveries = consumer.exchange(room) if room > 0 else []
+            for position, delivery in enumerate(deliveries):
+                if not consumer.is_trusted(delivery):
+                    consumer.release(deliveries[position:])
+                    break
+                consumer.record(runner.run(delivery))
+                processed += 1
+                if consumer.needs_extension():
+                    consumer.exchange(0)
+            if not deliveries:
+                break
+        while consumer.pending():
+            consumer.exchange(0)
+        connection.janitor.tick(flush=True)
+        return processed
+
+    # -- looking --
+
+    def stats(self) -> Stats:
+        """Count messages by state: a LIST per thousand objects and letters, and one GET; no message is read."""
+        return census.take([self.connect().lane])
+
+    def count(self, state: str) -> int:
+        """Return how many messages are ``pending``, ``scheduled``, ``processing``, ``dead``, or have ever ``completed`` …"""
+        numbers = self.stats().as_dict()
+        value = numbers.get(state)
+        if not isinstance(value, int) or isinstance(value, bool) or state == "at_ms":
+            raise InvalidSetting(
+                f"There is no state {state!r}.", remedy=f"Use one of {', '.join((*census.STATES, 'completed'))}."
+            )
+        return value
+
+    def peek(self, limit: int = 10) -> list[Message]:
+        """Return up to ``limit`` messages that wait, next first, without claiming them; a GET per object."""
+        return list(census.peek(self.connect().lane, limit)) if limit > 0 else []
+
+    def result(self, message_id: str) -> Any:
+        """Return what the handler returned for a completed message (queues with ``results=True``); raise NotFound."""
+        lane = self.connect().lane
+        key = lane.keys.result(message_id)
+        found = lane.store.get(key)
+        assert found is not None
+        return decode_result(found.body, key)
+
+    def on(self, event: str, listener: Listener) -> None:
+        """Call ``listener(event)`` whenever this process sees that event; ``"*"`` for all. See :data:`s3queue.events.EVENTS`."""
+        self.events.on(event, listener)
+
+    # -- operating --
+
+    def configure(self, **changes: Any) -> Settings:
+        """Change the queue's settings for all processes (the keywords of the constructor); they follow within seconds."""
+        make_settings(**changes)
+        return self.connect().register.change(lambda found: make_settings(found, **changes))
+
+    def pause(self) -> None:
+        """Refuse claims from now on, for all workers; what is claimed is finished, enqueueing goes on."""
+        self.connect().lane.committer.commit(Pause(True), fresh=True)
+
+    def resume(self) -> None:
+        """Allow claims again."""
+        self.connect().lane.committer.commit(Pause(False), fresh=True)
+
+    def truncate(self, *, dead_letters: bool = False) -> int:
+        """Throw away every message that waits or is being processed, and return how many; live claims are fenced off.
+
+        Each is recorded as discarded before it is deleted. With ``dead_letters`` these go too.
+        """
+        connection = self.connect()
+        lane, janitor = connection.lane, connection.janitor
+        connection.sweeper.sweep()
+        (gone,) = lane.committer.commit(Discard(in_flight=True), fresh=True)
+        names = list(census.lane_names(lane))
+        for start in range(0, len(names), MAX_MESSAGES_PER_OBJECT):
+            some = tuple(names[start : start + MAX_MESSAGES_PER_OBJECT])
+            (count,) = lane.committer.commit(Discard(some), fresh=True)
+            gone += count
+            janitor.note(some)
+        janitor.note(lane.committer.ledger.settled)
+        janitor.tick(flush=True)
+        if dead_letters:
+            self.dlq.purge()
+        return int(gone)
+
+    def delete(self, *, force: bool = False) -> int:
+        """Remove the queue and everything in it; return how many objects were deleted.
+
+        Refused while messages are unfinished, unless ``force``. Workers that still run stop with QueueGone.
+        """
+        stats = self.stats()
+        if not force and (stats.unfinished or stats.dead):
+            raise InvalidInput(
+                f"Queue {self.name!r} still has {stats.unfinished} messages and {stats.dead} dead letters.",
+                remedy="Drain or truncate it first, or use force=True to throw them away.",
+            )
+        self.pause()
+        connection = self.connect()
+        keys, after, more = list[str](), "", True
+        while more:
+            page = connection.store.list(self.root, after=after)
+            keys += [entry.key for entry in page.entries]
+            after, more = (keys[-1] if keys else ""), page.more
+        # The ledger, which is paused, goes last: while it is there, no claim can be made on a half-deleted queue.
+        keys.sort(key=lambda key: key.startswith(connection.keys.ledger(0)[: -len("0000.json")]))
+        gone = 0
+        for start in range(0, len(keys), MAX_MESSAGES_PER_OBJECT):
+            some = keys[start : start + MAX_MESSAGES_PER_OBJECT]
+            gone += len(some) - len(connection.store.delete_many(some))
+        with self._lock:
+            self._connection = None
+        return gone
+
+    def close(self) -> None:
+        """Clean up after this process and give back connections; the queue can be used again afterwards."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

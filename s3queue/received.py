@@ -1,0 +1,88 @@
+"""A message in the hands of a caller of ``receive``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from s3queue.clock import to_datetime
+from s3queue.core.message import Failure
+from s3queue.errors import NonRetriable, RetryLater
+from s3queue.protocol.consumer import Consumer, Delivery
+
+
+class ReceivedMessage:
+    """A claimed message: settle it by :meth:`ack` or :meth:`nack` within the visibility timeout, or :meth:`extend`.
+
+    Each settles durably before it returns (one PUT, shared by threads that settle at the same time) and raises
+    LeaseLost if the claim is over.
+    """
+
+    def __init__(self, consumer: Consumer, delivery: Delivery) -> None:
+        self._consumer = consumer
+        self._delivery = delivery
+
+    def __repr__(self) -> str:
+        return f"<message {self.id} attempt {self.attempt}>"
+
+    @property
+    def id(self) -> str:
+        """The id that ``enqueue`` returned."""
+        return self._delivery.id
+
+    @property
+    def payload(self) -> Any:
+        """What was enqueued."""
+        return self._delivery.message.payload
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1."""
+        return self._delivery.attempt
+
+    @property
+    def token(self) -> int:
+        """The fencing token of this claim; it only grows."""
+        return self._delivery.handle.token
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers given at enqueue."""
+        return self._delivery.message.headers
+
+    @property
+    def priority(self) -> int:
+        """The priority given at enqueue."""
+        return self._delivery.message.priority
+
+    @property
+    def group(self) -> str | None:
+        """The group given at enqueue."""
+        return self._delivery.message.group
+
+    @property
+    def enqueued_at(self) -> datetime:
+        """When the message was enqueued, in store time."""
+        return to_datetime(self._delivery.message.enqueued_at_ms)
+
+    def ack(self) -> None:
+        """Record the message as completed."""
+        self._consumer.settle(self._consumer.completed(self._delivery))
+
+    def nack(self, error: BaseException | str = "nack", *, after: float | None = None) -> None:
+        """Record a failed attempt: retried ``after`` seconds (default: by the queue's policy) or dead."""
+        failure = error if isinstance(error, BaseException) and after is None else RetryLater(str(error), after=after)
+        self._consumer.settle(self._consumer.failed(self._delivery, Failure.of(failure)))
+
+    def dead(self, reason: str) -> None:
+        """Move the message to the dead letter queue."""
+        self._consumer.settle(self._consumer.failed(self._delivery, Failure.of(NonRetriable(reason))))
+
+    def extend(self, seconds: float) -> None:
+        """Keep the claim until at least ``seconds`` from now (it covers what was received together)."""
+        self._consumer.extend(self._delivery.lease, int(seconds * 1000))
+
+    def release(self) -> None:
+        """Give the message back at once; the attempt does not count."""
+        self._consumer.release([self._delivery])

@@ -1,0 +1,128 @@
+"""What a handler is told about its message, and what it may decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from s3queue.clock import to_datetime
+from s3queue.core.message import Failure
+from s3queue.errors import NonRetriable, RetryLater
+from s3queue.protocol.consumer import Consumer, Delivery, Recorded
+
+
+class Decision(Protocol):
+    """What the handler decided, as an outcome to record."""
+
+    def __call__(self, consumer: Consumer, delivery: Delivery, /) -> Recorded:
+        """Return the outcome."""
+        ...
+
+
+class Context:
+    """The second argument of a handler: facts about the message, and its fate if the handler wants to decide it.
+
+    The last decision counts and is recorded when the handler ends. Without one, returning completes the message and
+    raising fails the attempt (in manual mode, returning without a decision fails it too).
+    """
+
+    def __init__(self, consumer: Consumer | None, delivery: Delivery, worker: str, queue: str) -> None:
+        self._consumer = consumer
+        self._delivery = delivery
+        self.decision: Decision | None = None
+        self.worker = worker
+        self.queue = queue
+
+    @property
+    def id(self) -> str:
+        """The id of the message."""
+        return self._delivery.id
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1."""
+        return self._delivery.attempt
+
+    @property
+    def max_attempts(self) -> int:
+        """How many attempts there may be."""
+        return self._delivery.max_attempts
+
+    @property
+    def token(self) -> int:
+        """The fencing token of the claim: it only grows, so a system that remembers the highest can refuse older ones."""
+        return self._delivery.handle.token
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers given at enqueue."""
+        return self._delivery.message.headers
+
+    @property
+    def priority(self) -> int:
+        """The priority given at enqueue."""
+        return self._delivery.message.priority
+
+    @property
+    def group(self) -> str | None:
+        """The group given at enqueue."""
+        return self._delivery.message.group
+
+    @property
+    def enqueued_at(self) -> datetime:
+        """When the message was enqueued, in store time."""
+        return to_datetime(self._delivery.message.enqueued_at_ms)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the claim can still be relied on; False is a reason to stop."""
+        return self._consumer is None or self._consumer.is_trusted(self._delivery)
+
+    def extend(self, seconds: float) -> None:
+        """Keep the claim for at least ``seconds`` from now; raise LeaseLost if it is over.
+
+        Workers extend their claims by themselves while a handler runs; this is for handlers that know better.
+        In a process of its own (``executor="process"``) the worker does it alone and this does nothing.
+        """
+        if self._consumer is not None:
+            self._consumer.extend(self._delivery.lease, int(seconds * 1000))
+
+    def ack(self) -> None:
+        """Decide: completed, whatever happens after."""
+        self.decision = COMPLETED
+
+    def nack(self, error: BaseException | str = "nack") -> None:
+        """Decide: this attempt failed; retries follow the queue's policy."""
+        self.decision = failed(error if isinstance(error, BaseException) else RetryLater(error))
+
+    def retry(self, after: float | None = None, reason: str = "retry requested") -> None:
+        """Decide: this attempt failed, try again ``after`` seconds (default: the queue's backoff)."""
+        self.decision = failed(RetryLater(reason, after=after))
+
+    def dead(self, reason: str) -> None:
+        """Decide: trying again is no use; to the dead letter queue with it."""
+        self.decision = failed(NonRetriable(reason))
+
+
+@dataclass(frozen=True)
+class _Completed:
+    def __call__(self, consumer: Consumer, delivery: Delivery, /) -> Recorded:
+        return consumer.completed(delivery)
+
+
+@dataclass(frozen=True)
+class _Failed:
+    failure: Failure
+
+    def __call__(self, consumer: Consumer, delivery: Delivery, /) -> Recorded:
+        return consumer.failed(delivery, self.failure)
+
+
+COMPLETED: Decision = _Completed()
+
+
+def failed(error: BaseException) -> Decision:
+    """Return the decision that this attempt failed."""
+    return _Failed(Failure.of(error))

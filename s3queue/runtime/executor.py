@@ -1,0 +1,142 @@
+"""Where handlers run: threads of this process, or processes of their own."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from s3queue.clock import Clock
+from s3queue.core.message import Failure
+from s3queue.errors import HandlerTimeout
+from s3queue.protocol.consumer import Consumer, Delivery, Recorded
+from s3queue.runtime.handler import Runner
+
+
+class Executor(Protocol):
+    """Runs deliveries, ``concurrency`` at a time, and tells the outcome of each. Safe to share between threads."""
+
+    def submit(self, delivery: Delivery) -> None:
+        """Run it when there is room."""
+        ...
+
+    def waiting(self) -> int:
+        """Return how many have not begun."""
+        ...
+
+    def running(self) -> list[Delivery]:
+        """Return those whose handler runs."""
+        ...
+
+    def take_back(self) -> list[Delivery]:
+        """Return those that have not begun; they will not."""
+        ...
+
+    def check(self) -> None:
+        """See to handlers that run too long."""
+        ...
+
+    def stop(self) -> None:
+        """Start nothing more; what runs is left to itself."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A handler at work."""
+
+    delivery: Delivery
+    started_at: float
+    abandoned: bool = False
+
+
+class ThreadExecutor:
+    """Handlers in threads. A handler over its time cannot be stopped: its attempt is failed, its thread is replaced."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        consumer: Consumer,
+        done: Callable[[Recorded | None, float], None],
+        *,
+        concurrency: int,
+        timeout_s: float | None,
+        clock: Clock,
+    ) -> None:
+        self._runner, self._consumer, self._done = runner, consumer, done
+        self._timeout_s, self._clock = timeout_s, clock
+        self._ready = threading.Condition()
+        self._queue: deque[Delivery] = deque()
+        self._runs: set[Run] = set()
+        self._stopped = False
+        for number in range(concurrency):
+            self._start(number)
+
+    def _start(self, number: int) -> None:
+        threading.Thread(target=self._loop, name=f"s3queue-handler-{number}", daemon=True).start()
+
+    def submit(self, delivery: Delivery) -> None:
+        with self._ready:
+            self._queue.append(delivery)
+            self._ready.notify()
+
+    def waiting(self) -> int:
+        return len(self._queue)
+
+    def running(self) -> list[Delivery]:
+        with self._ready:
+            return [run.delivery for run in self._runs]
+
+    def take_back(self) -> list[Delivery]:
+        with self._ready:
+            back = list(self._queue)
+            self._queue.clear()
+            return back
+
+    def check(self) -> None:
+        if self._timeout_s is None:
+            return
+        now = self._clock.monotonic()
+        with self._ready:
+            late = [run for run in self._runs if now - run.started_at > self._timeout_s]
+            for run in late:
+                run.abandoned = True
+            self._runs.difference_update(late)
+        for number, run in enumerate(late):
+            failure = Failure.of(HandlerTimeout(f"The handler ran longer than {self._timeout_s} s; its thread was left."))
+            self._start(1000 + number)
+            self._done(self._consumer.failed(run.delivery, failure), now - run.started_at)
+
+    def stop(self) -> None:
+        with self._ready:
+            self._stopped = True
+            self._ready.notify_all()
+
+    def _next(self) -> Run | None:
+        with self._ready:
+            while not self._queue and not self._stopped:
+                self._ready.wait()
+            if self._stopped:
+                return None
+            run = Run(self._queue.popleft(), self._clock.monotonic())
+            self._runs.add(run)
+            return run
+
+    def _loop(self) -> None:
+        while (run := self._next()) is not None:
+            delivery = run.delivery
+            recorded: Recorded | None = None
+            if self._consumer.is_trusted(delivery):
+                try:
+                    recorded = self._runner.run(delivery)
+                except BaseException as error:  # SystemExit of a handler, or the store refusing a result: an attempt failed
+                    recorded = self._consumer.failed(delivery, Failure.of(error))
+            with self._ready:
+                self._runs.discard(run)
+                if run.abandoned:
+                    return
+            if recorded is None:
+                self._consumer.drop(delivery)
+            self._done(recorded, self._clock.monotonic() - run.started_at)

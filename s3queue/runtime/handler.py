@@ -1,0 +1,142 @@
+"""Handlers: how they are found, called and judged. One message runs through a few small steps."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from s3queue.core.codec import encode_result
+from s3queue.core.message import Failure
+from s3queue.errors import InvalidPayload, InvalidSetting, RetryLater
+from s3queue.protocol.consumer import Consumer, Delivery, Recorded
+from s3queue.runtime.context import COMPLETED, Context, Decision, failed
+from s3queue.store.port import OVERWRITE
+
+Handler = Callable[..., Any]
+
+
+def load(spec: str) -> Handler:
+    """Return the handler named ``module:function``; InvalidSetting says what is wrong with it.
+
+    The current folder is searched first, as ``python -m`` does.
+    """
+    module_name, colon, attribute = spec.partition(":")
+    if not colon or not module_name or not attribute:
+        raise InvalidSetting(f"{spec!r} names no handler.", remedy="Write module:function, as in app:handler.")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except Exception as error:  # the module is the user's: whatever it raises is why there is no handler
+        raise InvalidSetting(
+            f"The handler's module {module_name!r} cannot be imported: {type(error).__name__}: {error}.",
+            remedy="Run where the module can be imported (its folder, PYTHONPATH, an installed package).",
+        ) from error
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            raise InvalidSetting(
+                f"The module {module_name!r} has no {attribute!r}.", remedy="Write module:function, as in app:handler."
+            )
+        found = getattr(found, name)
+    return check(found, spec)
+
+
+def check(handler: Any, name: str = "") -> Handler:
+    """Return ``handler`` if it can be called with a message; raise InvalidSetting otherwise."""
+    name = name or getattr(handler, "__qualname__", repr(handler))
+    if not callable(handler):
+        raise InvalidSetting(
+            f"The handler {name} is a {type(handler).__name__}, not callable.", remedy="Give a function of the payload."
+        )
+    if inspect.iscoroutinefunction(handler):
+        raise InvalidSetting(
+            f"The handler {name} is a coroutine function; s3queue is synchronous.",
+            remedy="Wrap it: lambda payload: asyncio.run(handler(payload)).",
+        )
+    arity(handler, name)
+    return handler  # type: ignore[no-any-return]
+
+
+def arity(handler: Handler, name: str = "") -> int:
+    """Return 1 or 2: whether the handler takes the payload alone, or the context too."""
+    try:
+        parameters = inspect.signature(handler).parameters.values()
+    except (TypeError, ValueError):
+        return 1  # built in C, no signature to be had
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    positional = [item for item in parameters if item.kind in kinds]
+    required = [item for item in positional if item.default is item.empty]
+    needs_keywords = [item for item in parameters if item.kind is item.KEYWORD_ONLY and item.default is item.empty]
+    varargs = any(item.kind is item.VAR_POSITIONAL for item in parameters)
+    if len(required) > 2 or needs_keywords or (not positional and not varargs):
+        raise InvalidSetting(
+            f"The handler {name or handler!r} does not take (payload) or (payload, ctx).",
+            remedy="Give it one parameter for the payload, and a second if it wants the context.",
+        )
+    return 2 if len(required) == 2 or (len(positional) >= 2 and positional[1].name in ("ctx", "context")) else 1
+
+
+def call(handler: Handler, takes: int, payload: Any, context: Context, *, manual: bool) -> tuple[Decision, Any]:
+    """Run the handler and return its decision and its value."""
+    try:
+        value = handler(payload, context) if takes == 2 else handler(payload)  # noqa: PLR2004 - payload and context
+    except Exception as error:  # the handler is the user's: every exception is a failed attempt
+        return context.decision or failed(error), None
+    if context.decision is not None:
+        return context.decision, value
+    if manual:
+        return failed(RetryLater("the handler ended without ack or nack in manual mode")), value
+    return COMPLETED, value
+
+
+def store_result(consumer: Consumer, delivery: Delivery, value: Any) -> Recorded:
+    """Keep what the handler returned and return the outcome; a value that JSON cannot hold makes a dead letter.
+
+    The result is written before the completion is recorded, so a completed message always has one.
+    """
+    lane = consumer.lane
+    try:
+        body = encode_result(delivery.id, value, lane.now_ms())
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = InvalidPayload(
+            f"The handler of message {delivery.id} returned a {type(value).__name__} that JSON cannot hold: {error}.",
+            remedy="Return JSON values, or open the queue with results=False.",
+        )
+        return consumer.failed(delivery, Failure("InvalidPayload", str(problem), retriable=False))
+    lane.store.put(lane.keys.result(delivery.id), body, OVERWRITE)
+    return consumer.completed(delivery)
+
+
+class Runner:
+    """Runs a handler on one delivery after the other and returns what to record."""
+
+    def __init__(self, handler: Handler, consumer: Consumer, *, queue: str, manual: bool = False) -> None:
+        self.handler = check(handler)
+        self._takes = arity(handler)
+        self._consumer = consumer
+        self._queue = queue
+        self._manual = manual
+
+    def run(self, delivery: Delivery) -> Recorded:
+        """Run the handler in this thread and return the outcome."""
+        self.announce(delivery)
+        context = Context(self._consumer, delivery, self._consumer.lane.worker, self._queue)
+        decision, value = call(self.handler, self._takes, delivery.message.payload, context, manual=self._manual)
+        return self.conclude(delivery, decision, value)
+
+    def announce(self, delivery: Delivery) -> None:
+        """Tell that the handler begins."""
+        events = self._consumer.lane.events
+        if events.wanted("message-processing"):
+            events.emit("message-processing", id=delivery.id, attempt=delivery.attempt)
+
+    def conclude(self, delivery: Delivery, decision: Decision, value: Any) -> Recorded:
+        """Return the outcome of a decision; with results on, completing stores the value first."""
+        if decision == COMPLETED and self._consumer.lane.settings().results:
+            return store_result(self._consumer, delivery, value)
+        return decision(self._consumer, delivery)

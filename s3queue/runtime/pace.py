@@ -1,0 +1,72 @@
+"""How much a worker takes and how often it looks: as much as it can do soon, as seldom as it may."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+HORIZON_S = 1.0
+"""How far ahead a worker holds work: more than a claim takes on a slow day."""
+MAX_HELD_BYTES = 64 << 20
+_SLOW_START = 2
+
+
+@dataclass(slots=True)
+class Prefetch:
+    """How many messages to hold: enough for the next second, doubling as long as handlers run dry.
+
+    Never more than a quarter of the visibility timeout's work, ``limit``, or 64 MiB of payloads.
+    """
+
+    concurrency: int
+    limit: int
+    mean_s: float = 0.0
+    _target: int = 0
+
+    def __post_init__(self) -> None:
+        self._target = self.concurrency * _SLOW_START
+
+    def observe(self, seconds: float) -> None:
+        """Take note of how long a handler took."""
+        self.mean_s = seconds if not self.mean_s else self.mean_s + 0.1 * (seconds - self.mean_s)
+
+    def dry(self) -> None:
+        """Take note that handlers had nothing to do although there was work."""
+        self._target = min(self._target * 2, self.limit)
+
+    def want(self, lease_s: float, bytes_each: float) -> int:
+        """Return how many messages to hold."""
+        each_s = max(self.mean_s, 1e-6)
+        soon = self.concurrency * (1 + min(HORIZON_S, lease_s / 4) / each_s)
+        fits = MAX_HELD_BYTES / max(bytes_each, 1.0)
+        return max(self.concurrency, int(min(self._target, self.limit, soon, fits)))
+
+
+@dataclass(slots=True)
+class Polling:
+    """When to list for new messages: at once while there are some, then less and less often.
+
+    ``interval_s`` after a look that found little, up to ``max_interval_s`` after many that found nothing; ``random`` in
+    [0, 1) spreads workers.
+    """
+
+    interval_s: float
+    max_interval_s: float
+    due_at: float = 0.0
+    _current_s: float = 0.0
+
+    def found(self, now: float, count: int, room: int, random: float) -> None:
+        """Take note of a look that got ``count`` of ``room`` messages."""
+        if count >= room:
+            self._current_s, self.due_at = self.interval_s, now
+            return
+        self._current_s = self.interval_s if count else min(max(self._current_s, self.interval_s) * 1.5, self.max_interval_s)
+        self.due_at = now + self._current_s * (0.75 + 0.5 * random)
+
+    @property
+    def looks_empty(self) -> bool:
+        """Whether the last look found nothing."""
+        return self._current_s > self.interval_s
+
+    def failed(self, now: float, random: float) -> None:
+        """Take note of a look that failed."""
+        self.found(now, 0, 1, random)

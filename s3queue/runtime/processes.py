@@ -1,0 +1,128 @@
+"""Handlers in processes of their own: for CPU-bound work, for time-outs that really stop it, for code that may crash."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from functools import partial
+from typing import Any
+
+from pebble import ProcessExpired, ProcessPool
+
+from s3queue.clock import Clock
+from s3queue.core.message import Failure
+from s3queue.errors import HandlerCrashed, HandlerTimeout
+from s3queue.protocol.consumer import Consumer, Delivery, Recorded
+from s3queue.runtime.context import Context, Decision
+from s3queue.runtime.executor import Run
+from s3queue.runtime.handler import Handler, Runner, arity, call
+
+
+def run_in_child(handler: Handler, delivery: Delivery, worker: str, queue: str, manual: bool) -> tuple[Decision, Any]:
+    """Run the handler and return its decision and value, which go back through a pipe."""
+    context = Context(None, delivery, worker, queue)
+    return call(handler, arity(handler), delivery.message.payload, context, manual=manual)
+
+
+def _ignore_interrupts() -> None:
+    """Leave Ctrl-C to the worker: it lets handlers finish."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class ProcessExecutor:
+    """Handlers in a pool of processes. One that runs too long is killed; one that dies costs its own message an attempt."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        consumer: Consumer,
+        done: Callable[[Recorded | None, float], None],
+        *,
+        concurrency: int,
+        timeout_s: float | None,
+        clock: Clock,
+        queue: str,
+        manual: bool,
+    ) -> None:
+        self._runner, self._consumer, self._done = runner, consumer, done
+        self._concurrency, self._timeout_s, self._clock = concurrency, timeout_s, clock
+        self._facts = (consumer.lane.worker, queue, manual)
+        self._lock = threading.Lock()
+        self._queue: deque[Delivery] = deque()
+        self._runs: dict[str, Run] = {}
+        self._stopped = False
+        self._pool = ProcessPool(
+            max_workers=concurrency, initializer=_ignore_interrupts, context=multiprocessing.get_context("spawn")
+        )
+
+    def submit(self, delivery: Delivery) -> None:
+        with self._lock:
+            self._queue.append(delivery)
+        self._fill()
+
+    def waiting(self) -> int:
+        return len(self._queue)
+
+    def running(self) -> list[Delivery]:
+        with self._lock:
+            return [run.delivery for run in self._runs.values()]
+
+    def take_back(self) -> list[Delivery]:
+        with self._lock:
+            back = list(self._queue)
+            self._queue.clear()
+            return back
+
+    def check(self) -> None:
+        """Nothing to do: the pool watches the time."""
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._pool.stop()  # type: ignore[no-untyped-call]
+
+    def _fill(self) -> None:
+        """Hand over as many as there are processes, so that the rest can still be taken back."""
+        while True:
+            with self._lock:
+                if not self._queue or len(self._runs) >= self._concurrency or self._stopped:
+                    return
+                delivery = self._queue.popleft()
+                trusted = self._consumer.is_trusted(delivery)
+                if trusted:
+                    self._runs[delivery.id] = Run(delivery, self._clock.monotonic())
+            if trusted:
+                self._schedule(delivery)
+            else:
+                self._consumer.drop(delivery)
+                self._done(None, 0.0)
+
+    def _schedule(self, delivery: Delivery) -> None:
+        self._runner.announce(delivery)
+        arguments = (self._runner.handler, delivery, *self._facts)
+        future: Future[tuple[Decision, Any]] = self._pool.schedule(run_in_child, args=arguments, timeout=self._timeout_s)
+        future.add_done_callback(partial(self._finish, delivery))
+
+    def _finish(self, delivery: Delivery, future: Future[tuple[Decision, Any]]) -> None:
+        with self._lock:
+            run = self._runs.pop(delivery.id, None)
+        if self._stopped or run is None:
+            return
+        try:
+            recorded = self._runner.conclude(delivery, *future.result())
+        except CancelledError:
+            return
+        except FutureTimeout:
+            error: BaseException = HandlerTimeout(f"The handler ran longer than {self._timeout_s} s; its process was killed.")
+            recorded = self._consumer.failed(delivery, Failure.of(error))
+        except ProcessExpired as expired:
+            error = HandlerCrashed(f"The handler's process ended with exit code {expired.exitcode}.")
+            recorded = self._consumer.failed(delivery, Failure.of(error))
+        except Exception as failure:  # what the handler returned could not be sent, or the result not be stored
+            recorded = self._consumer.failed(delivery, Failure.of(failure))
+        self._done(recorded, self._clock.monotonic() - run.started_at)
+        self._fill()
