@@ -80,6 +80,10 @@ class MiniStack:
 
     def start(self) -> Self:
         """Start the server and return when it answers; StoreUnavailable with the end of its log if it does not."""
+        if self._port and answers(self._port):
+            raise StoreUnavailable(
+                f"{HOST}:{self._port} is already in use.", remedy="End what listens there, or take another port."
+            )
         for attempt in range(1, _START_ATTEMPTS + 1):
             port = self._port or free_ports(1)[0]
             self._process = self._spawn(port)

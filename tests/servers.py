@@ -137,6 +137,7 @@ class SeaweedFS:
             "filer.localSocket": self._folder / "filer.sock",
             "master.volumeSizeLimitMB": 64,
             "master.telemetry": "false",
+            "master.electionTimeout": "1s",  # of which a restart with old data waits one
             "volume.max": 100,
             "volume.preStopSeconds": 0,
         } | self._ports

@@ -162,7 +162,7 @@ class S3Store:
             raise s3_errors.from_answer(self._site, request, _answer(error.response)) from error
         except NotS3Answer as error:
             raise s3_errors.not_s3(self._site, request, str(error)) from error
-        except (boto_errors.BotoCoreError, TransportError, OSError) as error:
+        except (boto_errors.BotoCoreError, ResponseParserError, TransportError, OSError) as error:
             raise _without_answer(self._site, request, error) from error
 
     def _learn_time(self, answer: Mapping[str, Any], sent_at_ms: int) -> None:
@@ -204,7 +204,9 @@ def create_bucket(
         answer = _answer(error.response)
         if answer.code != "BucketAlreadyOwnedByYou":
             raise s3_errors.from_answer(site, request, answer) from error
-    except (boto_errors.BotoCoreError, TransportError, OSError) as error:
+    except NotS3Answer as error:
+        raise s3_errors.not_s3(site, request, str(error)) from error
+    except (boto_errors.BotoCoreError, ResponseParserError, TransportError, OSError) as error:
         raise _without_answer(site, request, error) from error
     finally:
         client.close()

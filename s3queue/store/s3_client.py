@@ -130,7 +130,7 @@ def _parse_body(
     if response_dict["status_code"] != 200 or not isinstance(body, bytes):  # not bytes: a stream, of GetObject
         return
     expected = _ROOTS.get(operation_model.name)
-    if expected is None and not body.startswith(b"<"):
+    if expected is None and not body:
         return
     root = _parse_xml(body, response_dict["headers"].get("Content-Length"), expected or "Error")
     name = root.tag.rpartition("}")[2]

@@ -94,6 +94,7 @@ def running() -> Iterator[StubS3]:
 def _handler(stub: StubS3) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are two writes
         timeout = 30
 
         def setup(self) -> None:
