@@ -53,13 +53,15 @@ class Connection:
     def _make_lane(self, number: int, worker: str, codec: PayloadCodec) -> Lane:
         store, clock, ids = self.store, self._clock, self._ids
         inbox = Inbox(store, self.keys, number, codec=codec, on_foreign=self._tell_foreign)
+        # Not the worker's id: that may be given again to another process, whose commit numbers begin anew.
+        writer = ids.new(clock.now_ms())
         record = Record(store, self.keys.ledger(number), decode_ledger, encode_ledger)
         return Lane(
             number=number,
             worker=worker,
             store=store,
             keys=self.keys,
-            committer=Committer(record, writer=worker, clock=clock, ids=ids, now_ms=store.now_ms),
+            committer=Committer(record, writer=writer, clock=clock, ids=ids, now_ms=store.now_ms),
             inbox=inbox,
             scanner=Scanner(inbox, clock, store.now_ms),
             events=self._events,

@@ -32,7 +32,13 @@ def locate(bucket: str | None, url: str | None, prefix: str | None) -> Location:
         found = parse_url(url)
         return found if prefix is None else replace(found, prefix=prefix)
     if bucket is not None:
-        if not isinstance(bucket, str) or not bucket or "/" in bucket or not bucket.isascii() or bucket != bucket.strip():
+        if (
+            not isinstance(bucket, str)
+            or not bucket
+            or "/" in bucket
+            or not bucket.isascii()
+            or bucket != bucket.strip()
+        ):
             raise InvalidName(
                 f"{bucket!r} cannot be a bucket's name.", remedy="Use the bare name, without s3:// and folders."
             )
@@ -54,7 +60,7 @@ def make_settings(base: Settings | None = None, **changes: Any) -> Settings:
 def check_shape(max_attempts: int | None, group: str | None, headers: Mapping[str, str] | None) -> dict[str, Any]:
     """Return what messages carry beside their payload, checked."""
     if max_attempts is not None and (
-        isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or not 1 <= max_attempts <= 1000  # noqa: PLR2004
+        isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or not 1 <= max_attempts <= 1000
     ):
         raise InvalidSetting(f"max_attempts is {max_attempts!r}.", remedy="Use 1 to 1000 attempts.")
     check_label("group", group)
@@ -63,7 +69,7 @@ def check_shape(max_attempts: int | None, group: str | None, headers: Mapping[st
         raise InvalidSetting(f"There are {len(whole)} headers.", remedy=f"Use up to {MAX_HEADERS}.")
     for name, value in whole.items():
         check_label("header name", name)
-        if not isinstance(value, str) or len(value) > 2000:  # noqa: PLR2004
+        if not isinstance(value, str) or len(value) > 2000:
             raise InvalidSetting(
                 f"The header {name!r} is {value!r:.80}.", remedy="Use strings of up to 2000 characters as values."
             )

@@ -33,12 +33,11 @@ from s3queue.producer import BufferingProducer
 from s3queue.protocol import census
 from s3queue.protocol.census import Stats
 from s3queue.protocol.dead_letters import DeadLetters
-from s3queue.protocol.lane import Lane
 from s3queue.received import ReceivedMessage
 from s3queue.runtime.handler import Handler, Runner
 from s3queue.store.metered import Meter
 from s3queue.store.opening import Access, raw_store, split_queue
-from s3queue.store.port import Store
+from s3queue.store.port import Store, fetch
 
 
 class Queue:
@@ -250,7 +249,7 @@ class Queue:
         consumer = connection.consumer
         deadline, pause = self._clock.monotonic() + wait, 0.1
         while True:
-            deliveries = consumer.exchange(max_messages)
+            deliveries = consumer.exchange(max_messages, keep_leases=False)
             left = deadline - self._clock.monotonic()
             if deliveries or left <= 0:
                 return [ReceivedMessage(consumer, delivery) for delivery in deliveries]
@@ -292,7 +291,7 @@ class Queue:
         return census.take([self.connect().lane])
 
     def count(self, state: str) -> int:
-        """Return how many messages are ``pending``, ``scheduled``, ``processing``, ``dead``, or have ever ``completed`` …"""
+        """Return how many messages are in a state: a field of :class:`Stats`, such as ``pending`` or ``completed``."""
         numbers = self.stats().as_dict()
         value = numbers.get(state)
         if not isinstance(value, int) or isinstance(value, bool) or state == "at_ms":
@@ -309,8 +308,7 @@ class Queue:
         """Return what the handler returned for a completed message (queues with ``results=True``); raise NotFound."""
         lane = self.connect().lane
         key = lane.keys.result(message_id)
-        found = lane.store.get(key)
-        assert found is not None
+        found = fetch(lane.store, key)
         return decode_result(found.body, key)
 
     def on(self, event: str, listener: Listener) -> None:
@@ -391,5 +389,7 @@ class Queue:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

@@ -13,7 +13,7 @@ from tests import servers
 @pytest.fixture(scope="session")
 def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniStack]:
     """A MiniStack; :func:`tests.servers.fresh_bucket` and :func:`tests.servers.open_store` go with it."""
-    with servers.ministack(tmp_path_factory.mktemp("ministack")) as server:
+    with MiniStack(folder=tmp_path_factory.mktemp("ministack")) as server:
         yield server
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from s3queue.clock import SystemClock
-from s3queue.devserver import HOST, REGION, MiniStack, end, free_ports, tail, wait_until
+from s3queue.devserver import HOST, REGION, end, free_ports, tail, wait_until
 from s3queue.errors import StoreRefused, StoreUnavailable
 from s3queue.store.port import OVERWRITE
 from s3queue.store.s3 import S3Store, create_bucket
@@ -27,12 +27,17 @@ _bucket_numbers = count(1)
 class Server(Protocol):
     """What tests want of an S3 server."""
 
-    region: str
-    access_key_id: str
-    secret_access_key: str
-
     @property
     def endpoint_url(self) -> str: ...
+
+    @property
+    def region(self) -> str: ...
+
+    @property
+    def access_key_id(self) -> str: ...
+
+    @property
+    def secret_access_key(self) -> str: ...
 
     def create_bucket(self, name: str) -> str: ...
 
@@ -165,10 +170,3 @@ def seaweedfs(folder: Path) -> Iterator[SeaweedFS]:
     finally:
         server.kill()
         atexit.unregister(server.kill)
-
-
-@contextmanager
-def ministack(folder: Path) -> Iterator[MiniStack]:
-    """Run a MiniStack for the time of the block."""
-    with MiniStack(folder=folder) as server:
-        yield server

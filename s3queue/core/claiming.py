@@ -41,8 +41,9 @@ class Listing:
 class Claim:
     """Take up to ``room`` messages: available tickets first, then what the listings show, the urgent ranks first.
 
-    Replies with :class:`Claimed`. At most ``max_objects`` are touched. Names in ``skip`` are left to others. ``suspects``: whether messages whose claim ran
-    out may be taken (a worker holds one group of them at a time, as one of them may kill it).
+    Replies with :class:`Claimed`. At most ``max_objects`` are touched; names in ``skip`` are left to others.
+    ``suspects``: whether messages whose claim ran out may be taken (a worker holds one group of them at a time, as one
+    of them may kill it).
     """
 
     worker: str

@@ -39,13 +39,14 @@ def load(kind: str, body: bytes, key: str) -> Wire:
         document = json.loads(body)
     except ValueError as error:
         raise CorruptObject(key, f"it is no JSON ({error})") from None
-    found = document.get("format") if isinstance(document, dict) else None
+    if not isinstance(document, dict):
+        raise CorruptObject(key, "it is no JSON object")
+    found = document.get("format")
     name, _, version = str(found).partition("/")
     if name != f"s3queue.{kind}" or not version.isdigit():
         raise CorruptObject(key, f"it has format {found!r}, not 's3queue.{kind}/…': it is foreign")
     if int(version) > VERSIONS[kind]:
         raise NewerFormat(key, str(found), f"s3queue.{kind}/{VERSIONS[kind]}")
-    assert isinstance(document, dict)
     return document
 
 
@@ -133,7 +134,9 @@ def _ticket(id_: str, wire: Wire) -> Ticket:
     )
     if wire["state"] == "available":
         return Ticket(id_, parts)
-    return Ticket(id_, parts, wire["worker"], int(wire["token"]), int(wire["claimed_at_ms"]), int(wire["expires_at_ms"]))
+    return Ticket(
+        id_, parts, wire["worker"], int(wire["token"]), int(wire["claimed_at_ms"]), int(wire["expires_at_ms"])
+    )
 
 
 def _line_wire(line: Line) -> Wire:

@@ -95,7 +95,18 @@ class Line:
         return self.kind != "replay"
 
 
-COUNTERS = ("ticketed", "claimed", "completed", "failed", "retried", "rescued", "dead", "replayed", "discarded", "missing")
+COUNTERS = (
+    "ticketed",
+    "claimed",
+    "completed",
+    "failed",
+    "retried",
+    "rescued",
+    "dead",
+    "replayed",
+    "discarded",
+    "missing",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class Failure:
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # an exception whose __str__ fails must not cost the message
+    except Exception:  # noqa: BLE001 - an exception whose __str__ fails must not cost the message
         return "(its text cannot be told)"
 
 
@@ -110,4 +110,3 @@ class DeadLetter:
     def errors(self) -> tuple[AttemptError, ...]:
         """Every attempt's error that was kept, oldest first."""
         return self.message.errors
-

@@ -74,9 +74,7 @@ def from_wire(wire: dict[str, Any]) -> Settings:
         visibility_timeout_s=wire["visibility_timeout_ms"] / 1000,
         max_attempts=wire["max_attempts"],
         failure=wire["failure"],
-        retry=RetryPolicy(
-            backoff["base_ms"] / 1000, backoff["factor"], backoff["cap_ms"] / 1000, backoff["jitter"]
-        ),
+        retry=RetryPolicy(backoff["base_ms"] / 1000, backoff["factor"], backoff["cap_ms"] / 1000, backoff["jitter"]),
         lanes=wire["lanes"],
         priorities=tuple(wire["priorities"]),
         results=wire["results"],

@@ -30,7 +30,13 @@ class Outcome:
     failed: bool = True
 
 
-_COUNTER = {"completed": "completed", "retry": "retried", "dead": "dead", "missing": "missing", "discarded": "discarded"}
+_COUNTER = {
+    "completed": "completed",
+    "retry": "retried",
+    "dead": "dead",
+    "missing": "missing",
+    "discarded": "discarded",
+}
 
 
 class _Removal:

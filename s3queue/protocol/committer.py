@@ -131,14 +131,14 @@ class Committer:
         with self._mutex:
             self._waiting.append(entry)
         with self._turn:
-            if not entry.done:
-                self._run()
+            if not requests or not entry.done:
+                self._run(entry)
         if entry.error is not None:
             raise entry.error
         return entry.replies
 
-    def _run(self) -> None:
-        """Commit for all who wait; the caller has the turn."""
+    def _run(self, own: _Entry) -> None:
+        """Commit for all who wait; the caller, who has the turn, is ``own``."""
         entries: list[_Entry] = []
         deferred: list[Request] = []
         deadline = self._clock.monotonic() + self._patience_s
@@ -146,13 +146,22 @@ class Committer:
         try:
             while not self._attempt(entries, deferred, losses):
                 losses += 1
-                if self._clock.monotonic() > deadline:
-                    raise OutcomeUnknown(self.record.key)
+                self._check_patience(deadline)
                 self._clock.sleep(self._ids.random() * min(_BACKOFF_S * 2**losses, _MAX_BACKOFF_S))
         except S3QueueError as error:
             self.defer(*deferred)
             for entry in entries:
                 entry.error = error
+        except BaseException:
+            # This thread is being stopped (Ctrl-C) in the middle of the others' work: they go on without it.
+            self.defer(*deferred)
+            with self._mutex:
+                self._waiting = [entry for entry in entries if entry is not own] + self._waiting
+            raise
+
+    def _check_patience(self, deadline: float) -> None:
+        if self._clock.monotonic() > deadline:
+            raise OutcomeUnknown(self.record.key)
 
     def _attempt(self, entries: list[_Entry], deferred: list[Request], losses: int) -> bool:
         """Try once; return whether all entries have their replies."""

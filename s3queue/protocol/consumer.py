@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from s3queue.core.keys import MAX_PRIORITY, ObjectName, count_of, letter_name, rank_in
-from s3queue.core.ledger import Line, Part, Ticket
+from s3queue.core.ledger import Line, LineKind, Part, Ticket
 from s3queue.core.message import AttemptError, Failure, Message
 from s3queue.core.retry import judge
 from s3queue.core.transitions import Claim, Claimed, Extend, Handle, Outcome, Release, Request, Settle
@@ -124,19 +124,17 @@ class Consumer:
         if verdict.after_ms is None:
             return self._dead(delivery, verdict.reason, kept, now)
         name = ObjectName(rank_in(delivery.handle.name), now + verdict.after_ms, self.lane.ids.new(now), 1)
-        line = self._line(delivery, "retry", str(name), kept, now, "")
+        line = self._line(delivery, "retry", str(name), kept, now)
         return Recorded(delivery, Outcome(delivery.handle, "retry", line=line))
 
     def _dead(self, delivery: Delivery, reason: str, error: AttemptError | None, now: int) -> Recorded:
-        line = self._line(delivery, "dead", letter_name(now, delivery.id), error, now, reason)
+        line = replace(self._line(delivery, "dead", letter_name(now, delivery.id), error, now), reason=reason)
         return Recorded(delivery, Outcome(delivery.handle, "dead", line=line, failed=error is not None))
 
-    def _line(
-        self, delivery: Delivery, kind: str, target: str, error: AttemptError | None, now: int, reason: str
-    ) -> Line:
+    def _line(self, delivery: Delivery, kind: LineKind, target: str, error: AttemptError | None, now: int) -> Line:
         return Line(
             id=self.lane.ids.new(now),
-            kind="dead" if kind == "dead" else "retry",
+            kind=kind,
             source=delivery.handle.name,
             index=delivery.handle.index,
             target=target,
@@ -144,7 +142,6 @@ class Consumer:
             decided_at_ms=now,
             attempts=delivery.attempt if error is not None else delivery.attempt - 1,
             errors=delivery.lost_claims + ((error,) if error is not None else ()),
-            reason=reason,
         )
 
     # -- commits --
@@ -173,7 +170,9 @@ class Consumer:
         """Give back a message whose lease is not to be relied on any more, with the next commit."""
         self.lane.committer.defer(Release((delivery.handle,)))
         self._let_go([delivery])
-        self.lane.events.emit("lease-lost", id=delivery.id, token=delivery.handle.token, found="its lease ran out unused")
+        self.lane.events.emit(
+            "lease-lost", id=delivery.id, token=delivery.handle.token, found="its lease ran out unused"
+        )
 
     def release(self, deliveries: Sequence[Delivery]) -> None:
         """Give messages back untried; those whose claim is over are somebody else's already."""
@@ -182,7 +181,12 @@ class Consumer:
             self._let_go(deliveries)
 
     def exchange(
-        self, room: int, *, deliver: Callable[[Delivery], None] | None = None, may_list: bool = True
+        self,
+        room: int,
+        *,
+        deliver: Callable[[Delivery], None] | None = None,
+        may_list: bool = True,
+        keep_leases: bool = True,
     ) -> list[Delivery]:
         """Record the pending outcomes, extend what runs long and claim up to ``room`` messages: one commit.
 
@@ -190,7 +194,7 @@ class Consumer:
         """
         with self._lock:
             batch, self._pending = self._pending, []
-        long = self._to_extend()
+        long = self._to_extend() if keep_leases else []
         requests: list[Request] = [Settle(tuple(item.outcome for item in batch))] if batch else []
         if long:
             lease_ms = self.lane.settings().lease_ms
@@ -227,6 +231,7 @@ class Consumer:
         ranks = [MAX_PRIORITY - priority for priority in settings.priorities]
         listings = lane.scanner.listings(ledger, ranks, room, may_list=may_list, skip=skip)
         with self._lock:
+            self._leases = {id_: lease for id_, lease in self._leases.items() if not _over(lease, now)}
             suspects = not any(lease.suspect for lease in self._leases.values())
         return Claim(lane.worker, room, settings.lease_ms, listings, skip, suspects, settings.max_attempts, MAX_OBJECTS)
 
@@ -287,9 +292,7 @@ class Consumer:
                     self._leases.pop(lease.ticket_id, None)
                 self.lane.events.emit("lease-lost", id=lease.ticket_id, token=lease.token, found="it was rescued")
 
-    def _read(
-        self, claimed: Claimed, started: float, deliver: Callable[[Delivery], None] | None
-    ) -> list[Delivery]:
+    def _read(self, claimed: Claimed, started: float, deliver: Callable[[Delivery], None] | None) -> list[Delivery]:
         for ticket in claimed.rescued:
             self.lane.events.emit("message-recovered", worker=ticket.worker, count=ticket.size)
         work: list[tuple[Ticket, Part, Lease]] = []
@@ -320,6 +323,8 @@ class Consumer:
             self._unreadable(ticket, part, lease, error, missing=True)
             return []
         except (CorruptObject, StoreError) as error:
+            if isinstance(error, CorruptObject):
+                self._skip[part.name] = self.lane.clock.monotonic() + _SKIPPED_S
             self._unreadable(ticket, part, lease, error, missing=False)
             return []
         ready = []
@@ -362,7 +367,6 @@ class Consumer:
         if missing:
             self.lane.committer.defer(Settle(tuple(Outcome(handle, "missing") for handle in handles)))
         else:
-            self._skip[part.name] = self.lane.clock.monotonic() + _SKIPPED_S
             self.lane.committer.defer(Release(tuple(handles)))
         with self._lock:
             lease.left -= len(handles)
@@ -370,8 +374,11 @@ class Consumer:
                 self._leases.pop(lease.ticket_id, None)
 
 
+def _over(lease: Lease, now: float) -> bool:
+    """Whether nobody will settle under this lease any more: it ended long ago, as its holder forgot it."""
+    return now - lease.renewed_at > 2 * lease.lease_ms / 1000
+
+
 def _trusted_s(lease_ms: int) -> float:
     """Return for how many seconds after its commit began a lease is trusted: a tenth less than it lasts."""
     return lease_ms * 0.9 / 1000
-
-

@@ -13,6 +13,7 @@ from s3queue.core.transitions import Forget, Replay
 from s3queue.errors import CorruptObject, InvalidInput, NotFound, S3QueueError
 from s3queue.protocol.lane import Lane
 from s3queue.protocol.moves import finish_orphans
+from s3queue.store.port import fetch
 
 _BATCH = 200
 
@@ -149,8 +150,7 @@ class DeadLetters:
 
     def _read(self, lane: Lane, name: str) -> DeadLetter:
         key = lane.keys.letter(name)
-        found = lane.store.get(key)
-        assert found is not None
+        found = fetch(lane.store, key)
         return decode_letter(found.body, key, lane.seal)
 
     def _line(self, lane: Lane, name: str, letter: DeadLetter) -> Line:

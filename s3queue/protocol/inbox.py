@@ -14,9 +14,9 @@ from s3queue.core.ledger import Ledger
 from s3queue.core.message import Message
 from s3queue.core.payload import PLAIN, PayloadCodec, Seal
 from s3queue.errors import CorruptObject, PreconditionFailed
-from s3queue.store.port import CREATE, Store
+from s3queue.store.port import CREATE, Store, fetch
 
-_CACHED_OBJECTS = 64
+_CACHED_OBJECTS = 16
 _LISTING_KEPT_S = 10.0
 _MAX_PAGES = 20
 
@@ -31,7 +31,7 @@ class Inbox:
         lane: int,
         *,
         codec: PayloadCodec = PLAIN,
-        on_foreign: Callable[[str], None] = lambda key: None,
+        on_foreign: Callable[[str], None],
     ) -> None:
         self._store, self._keys, self._lane = store, keys, lane
         self._codec = codec
@@ -60,8 +60,7 @@ class Inbox:
         parsed = ObjectName.parse(name)
         if parsed is None:
             raise CorruptObject(self.key(name), "its name is not that of a message object")
-        found = self._store.get(self.key(name))
-        assert found is not None
+        found = fetch(self._store, self.key(name))
         messages = decode_messages(found.body, self.key(name), parsed, self._seal)
         each = len(found.body) / len(messages)
         self.mean_bytes = self.mean_bytes + 0.1 * (each - self.mean_bytes) if self.mean_bytes else each

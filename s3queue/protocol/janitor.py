@@ -21,6 +21,7 @@ JOURNAL_AT = 250
 JOURNAL_AFTER_S = 60.0
 """Deleted names go to the journal when there are this many, or this long after the first: a PUT each time."""
 PER_REQUEST = 1000
+_TOUCHED_KEPT = 10_000
 
 
 class Janitor:
@@ -29,28 +30,31 @@ class Janitor:
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
         self._lock = threading.Lock()
+        self._touched: set[str] = set()
         self._settled: dict[str, float] = {}
         self._deleted: dict[str, float] = {}
 
     def note(self, names: Iterable[str]) -> None:
-        """Take note of objects that this process recorded outcomes for; those that are settled get deleted."""
-        settled = self._lane.committer.ledger.settled
-        now = self._lane.clock.monotonic()
+        """Take note of objects that this process had a hand in; they get deleted once they are settled."""
         with self._lock:
-            for name in names:
-                if name in settled and name not in self._deleted:
-                    self._settled.setdefault(name, now)
+            self._touched.update(names)
 
-    def due(self) -> bool:
-        """Whether :meth:`tick` has something to do."""
-        now = self._lane.clock.monotonic()
-        return _due(self._settled, now, DELETE_AT, DELETE_AFTER_S) or _due(
-            self._deleted, now, JOURNAL_AT, JOURNAL_AFTER_S
-        )
+    def _look(self, now: float) -> None:
+        """See which of the objects noted are settled by now, and forget those that are nobody's any more."""
+        ledger = self._lane.committer.ledger
+        with self._lock:
+            settled = [name for name in self._touched if name in ledger.settled]
+            for name in settled:
+                if name not in self._deleted:
+                    self._settled.setdefault(name, now)
+            self._touched.difference_update(settled)
+            if len(self._touched) > _TOUCHED_KEPT:
+                self._touched &= ledger.held_names()
 
     def tick(self, *, flush: bool = False) -> None:
         """Delete and journal what is due; with ``flush`` all there is."""
         now = self._lane.clock.monotonic()
+        self._look(now)
         if flush or _due(self._settled, now, DELETE_AT, DELETE_AFTER_S):
             self._delete()
         if flush or _due(self._deleted, now, JOURNAL_AT, JOURNAL_AFTER_S):

@@ -16,7 +16,7 @@ from s3queue.core.message import DeadLetter, Message
 from s3queue.core.transitions import Strike
 from s3queue.errors import CorruptObject, NotFound, PreconditionFailed, S3QueueError
 from s3queue.protocol.lane import Lane
-from s3queue.store.port import CREATE
+from s3queue.store.port import CREATE, fetch
 
 FRESH_S = 10.0
 """How long the process that decided a move may carry it out from memory; later the source must be read anew."""
@@ -74,8 +74,7 @@ def _read_source(lane: Lane, line: Line) -> Message:
     if line.kind != "replay":
         return lane.inbox.read(line.source)[line.index]
     key = lane.keys.letter(line.source)
-    found = lane.store.get(key)
-    assert found is not None
+    found = fetch(lane.store, key)
     return decode_letter(found.body, key, lane.seal).message
 
 

@@ -16,6 +16,7 @@ from s3queue.errors import CorruptObject, NotFound
 from s3queue.protocol.janitor import PER_REQUEST, Janitor
 from s3queue.protocol.lane import Lane
 from s3queue.protocol.moves import ORPHANED_MS, finish_orphans
+from s3queue.store.port import fetch
 
 SWEEP_INTERVAL_S = 30.0
 LEFT_BEHIND_MS = 120_000
@@ -107,10 +108,9 @@ class Sweeper:
         names: set[str] = set()
         for key in self._journal_keys():
             try:
-                found = self._lane.store.get(key)
+                found = fetch(self._lane.store, key)
             except NotFound:
                 continue  # expired by another sweep: older than any copy that could still land
-            assert found is not None
             names |= decode_journal(found.body, key)
         return names
 

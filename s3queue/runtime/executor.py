@@ -105,7 +105,9 @@ class ThreadExecutor:
                 run.abandoned = True
             self._runs.difference_update(late)
         for number, run in enumerate(late):
-            failure = Failure.of(HandlerTimeout(f"The handler ran longer than {self._timeout_s} s; its thread was left."))
+            failure = Failure.of(
+                HandlerTimeout(f"The handler ran longer than {self._timeout_s} s; its thread was left.")
+            )
             self._start(1000 + number)
             self._done(self._consumer.failed(run.delivery, failure), now - run.started_at)
 
@@ -131,7 +133,7 @@ class ThreadExecutor:
             if self._consumer.is_trusted(delivery):
                 try:
                     recorded = self._runner.run(delivery)
-                except BaseException as error:  # SystemExit of a handler, or the store refusing a result: an attempt failed
+                except BaseException as error:  # noqa: BLE001 - SystemExit of a handler, a result refused: all failed
                     recorded = self._consumer.failed(delivery, Failure.of(error))
             with self._ready:
                 self._runs.discard(run)

@@ -84,8 +84,8 @@ def arity(handler: Handler, name: str = "") -> int:
 def call(handler: Handler, takes: int, payload: Any, context: Context, *, manual: bool) -> tuple[Decision, Any]:
     """Run the handler and return its decision and its value."""
     try:
-        value = handler(payload, context) if takes == 2 else handler(payload)  # noqa: PLR2004 - payload and context
-    except Exception as error:  # the handler is the user's: every exception is a failed attempt
+        value = handler(payload, context) if takes == 2 else handler(payload)
+    except Exception as error:  # noqa: BLE001 - the handler is the user's: every exception is a failed attempt
         return context.decision or failed(error), None
     if context.decision is not None:
         return context.decision, value

@@ -59,7 +59,9 @@ class Polling:
         if count >= room:
             self._current_s, self.due_at = self.interval_s, now
             return
-        self._current_s = self.interval_s if count else min(max(self._current_s, self.interval_s) * 1.5, self.max_interval_s)
+        self._current_s = (
+            self.interval_s if count else min(max(self._current_s, self.interval_s) * 1.5, self.max_interval_s)
+        )
         self.due_at = now + self._current_s * (0.75 + 0.5 * random)
 
     @property

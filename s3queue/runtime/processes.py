@@ -104,7 +104,9 @@ class ProcessExecutor:
     def _schedule(self, delivery: Delivery) -> None:
         self._runner.announce(delivery)
         arguments = (self._runner.handler, delivery, *self._facts)
-        future: Future[tuple[Decision, Any]] = self._pool.schedule(run_in_child, args=arguments, timeout=self._timeout_s)
+        future: Future[tuple[Decision, Any]] = self._pool.schedule(
+            run_in_child, args=arguments, timeout=self._timeout_s
+        )
         future.add_done_callback(partial(self._finish, delivery))
 
     def _finish(self, delivery: Delivery, future: Future[tuple[Decision, Any]]) -> None:
@@ -117,12 +119,14 @@ class ProcessExecutor:
         except CancelledError:
             return
         except FutureTimeout:
-            error: BaseException = HandlerTimeout(f"The handler ran longer than {self._timeout_s} s; its process was killed.")
+            error: BaseException = HandlerTimeout(
+                f"The handler ran longer than {self._timeout_s} s; its process was killed."
+            )
             recorded = self._consumer.failed(delivery, Failure.of(error))
         except ProcessExpired as expired:
             error = HandlerCrashed(f"The handler's process ended with exit code {expired.exitcode}.")
             recorded = self._consumer.failed(delivery, Failure.of(error))
-        except Exception as failure:  # what the handler returned could not be sent, or the result not be stored
+        except Exception as failure:  # noqa: BLE001 - what the handler returned could not be sent, or the result not be stored
             recorded = self._consumer.failed(delivery, Failure.of(failure))
         self._done(recorded, self._clock.monotonic() - run.started_at)
         self._fill()

@@ -15,7 +15,7 @@ from typing import Any
 
 from s3queue.clock import Clock, SystemClock
 from s3queue.errors import CorruptObject, InvalidSetting, QueueGone, S3QueueError
-from s3queue.protocol.consumer import Consumer, Delivery, Recorded
+from s3queue.protocol.consumer import Consumer, Recorded
 from s3queue.protocol.lane import R, T
 from s3queue.queue import Queue
 from s3queue.runtime.executor import Executor, ThreadExecutor
@@ -57,7 +57,17 @@ class Worker:
         report: Callable[[dict[str, Any]], None] | None = None,
         report_interval: float = 10.0,
     ) -> None:
-        _check(concurrency, poll_interval, max_poll_interval, prefetch, handler_timeout, shutdown_grace, executor)
+        _check(
+            concurrency=concurrency,
+            prefetch=prefetch,
+            poll_interval=poll_interval,
+            max_poll_interval=max_poll_interval,
+            shutdown_grace=shutdown_grace,
+        )
+        if handler_timeout is not None:
+            _check(handler_timeout=handler_timeout)
+        if executor not in ("thread", "process"):
+            raise InvalidSetting(f"executor is {executor!r}.", remedy="Use 'thread' or 'process'.")
         self.queue = queue
         self.processed = 0
         self.failed = 0
@@ -223,7 +233,9 @@ class Worker:
             full = self._consumer.claimed_in_full
             if dry and full:
                 self._prefetch.dry()
-            self._polling.found(self._clock.monotonic(), room if full else len(got), room, self._consumer.lane.ids.random())
+            self._polling.found(
+                self._clock.monotonic(), room if full else len(got), room, self._consumer.lane.ids.random()
+            )
         if self._consumer.pending():
             self._pending_since = self._clock.monotonic()
 
@@ -249,7 +261,7 @@ class Worker:
         consumer = self._consumer
         self._try(lambda: consumer.release(self._executor.take_back()), "releasing messages")
         deadline = self._clock.monotonic() + self._grace_s
-        while self._executor.running() and self._clock.monotonic() < deadline and self._signals < 2:  # noqa: PLR2004
+        while self._executor.running() and self._clock.monotonic() < deadline and self._signals < 2:
             self._executor.check()
             if consumer.pending() or consumer.needs_extension():
                 self._try(lambda: consumer.exchange(0), "recording outcomes")
@@ -301,25 +313,18 @@ class _Pooled:
         return [future.result() for future in futures]
 
 
-def _check(
-    concurrency: int,
-    poll_interval: float,
-    max_poll_interval: float,
-    prefetch: int,
-    handler_timeout: float | None,
-    shutdown_grace: float,
-    executor: str,
-) -> None:
-    ranges: dict[str, tuple[float, float, float]] = {
-        "concurrency": (concurrency, 1, 1000),
-        "prefetch": (prefetch, 1, 10_000),
-        "poll_interval": (poll_interval, 0.01, 3600),
-        "max_poll_interval": (max_poll_interval, 0.01, 3600),
-        "handler_timeout": (1 if handler_timeout is None else handler_timeout, 0.001, 86_400),
-        "shutdown_grace": (shutdown_grace, 0, 86_400),
-    }
-    for name, (value, low, high) in ranges.items():
+_RANGES: dict[str, tuple[float, float]] = {
+    "concurrency": (1, 1000),
+    "prefetch": (1, 10_000),
+    "poll_interval": (0.01, 3600),
+    "max_poll_interval": (0.01, 3600),
+    "handler_timeout": (0.001, 86_400),
+    "shutdown_grace": (0, 86_400),
+}
+
+
+def _check(**settings: float) -> None:
+    for name, value in settings.items():
+        low, high = _RANGES[name]
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
             raise InvalidSetting(f"{name} is {value!r}.", remedy=f"Use {low} to {high}.")
-    if executor not in ("thread", "process"):
-        raise InvalidSetting(f"executor is {executor!r}.", remedy="Use 'thread' or 'process'.")

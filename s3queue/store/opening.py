@@ -12,7 +12,7 @@ from s3queue.clock import Clock
 from s3queue.errors import InvalidSetting
 from s3queue.ids import Ids
 from s3queue.store.memory import MemoryStore
-from s3queue.store.metered import Metered, Meter
+from s3queue.store.metered import Meter, Metered
 from s3queue.store.port import Store
 from s3queue.store.retrying import Retrying
 
@@ -48,7 +48,7 @@ def parse_url(url: str) -> Location:
 def split_queue(url: str) -> tuple[str, str]:
     """Return base URL and queue name of a queue's URL: its last segment names the queue."""
     base, _, name = url.rstrip("/").rpartition("/")
-    if not name or base.endswith(":/") or base.endswith("/"):
+    if not name or base.endswith((":/", "/")):
         raise InvalidSetting(
             f"{url!r} names no queue.", remedy="End it with the queue's name, as in s3://prod/s3queue/emails."
         )

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from s3queue.errors import StoreUnavailable
+
 
 @dataclass(frozen=True, slots=True)
 class Create:
@@ -97,3 +99,11 @@ class Store(Protocol):
     def close(self) -> None:
         """Give back connections and files."""
         ...
+
+
+def fetch(store: Store, key: str) -> Object:
+    """Return the object at ``key``, whatever its ETag; raise NotFound."""
+    found = store.get(key)
+    if found is None:
+        raise StoreUnavailable(f"{store.location} answered 'unchanged' to an unconditional read.", key=key)
+    return found

@@ -8,7 +8,7 @@ boto3 costs CPU. Measured on requests of 500 bytes to a server on the same machi
 - the user agent, assembled twice a request (0.2 ms): a fixed one instead;
 - ``Expect: 100-continue``, which botocore sends with every PUT (0.1 ms, and **one more round trip** to the store);
 - the parser of time stamps (0.1 ms a GET, 56 ms a LIST of 1000 keys): s3queue reads none of them;
-- the generic parser of listings (24 ms for 1000 keys, against 6 ms here).
+- the generic parser of listings (24 ms for 1000 keys, against 7 ms here).
 """
 
 from __future__ import annotations

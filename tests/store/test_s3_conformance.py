@@ -12,27 +12,29 @@ from tests.servers import SeaweedFS, fresh_bucket, open_store
 from tests.store.conformance import StoreConformance
 
 
-class TestMiniStack(StoreConformance):
-    @pytest.fixture(scope="class")
-    def opened(self, ministack: MiniStack) -> Iterator[S3Store]:
-        store = open_store(ministack, fresh_bucket(ministack))
-        yield store
-        store.close()
+@pytest.fixture(scope="module")
+def on_ministack(ministack: MiniStack) -> Iterator[S3Store]:
+    store = open_store(ministack, fresh_bucket(ministack))
+    yield store
+    store.close()
 
+
+@pytest.fixture(scope="module")
+def on_seaweedfs(seaweedfs: SeaweedFS) -> Iterator[S3Store]:
+    store = open_store(seaweedfs, fresh_bucket(seaweedfs))
+    yield store
+    store.close()
+
+
+class TestMiniStack(StoreConformance):
     @pytest.fixture
-    def store(self, opened: S3Store) -> S3Store:
-        return opened
+    def store(self, on_ministack: S3Store) -> S3Store:
+        return on_ministack
 
 
 class TestSeaweedFS(StoreConformance):
     ROUNDS = 3  # losers of a race wait a second or more
 
-    @pytest.fixture(scope="class")
-    def opened(self, seaweedfs: SeaweedFS) -> Iterator[S3Store]:
-        store = open_store(seaweedfs, fresh_bucket(seaweedfs))
-        yield store
-        store.close()
-
     @pytest.fixture
-    def store(self, opened: S3Store) -> S3Store:
-        return opened
+    def store(self, on_seaweedfs: S3Store) -> S3Store:
+        return on_seaweedfs
