@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections import deque
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 
 HOST: Final = "127.0.0.1"
 _END: Final = b""
@@ -42,8 +42,7 @@ class Client(asyncio.Protocol):
         self._connecting: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
         self._connecting = self._loop.create_task(self._connect())
 
     async def _connect(self) -> None:
@@ -111,8 +110,7 @@ class Server(asyncio.Protocol):
         self._client = client.transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._client.write(data)

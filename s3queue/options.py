@@ -20,8 +20,8 @@ DEFAULT_FOLDER = ".s3queue"
 MAX_OBJECT_BYTES = 4 << 20
 MAX_DELAY_S = 366 * 86_400
 MAX_HEADERS = 64
-_KEYWORDS = {"visibility_timeout": "visibility_timeout_s"}
-_SETTINGS = {"visibility_timeout", "max_attempts", "retry", "failure", "results", "max_payload_bytes"}
+_KEYWORDS = {"visibility_timeout": "visibility_timeout_s", "dedup_ttl": "dedup_ttl_s"}
+_SETTINGS = {"visibility_timeout", "max_attempts", "retry", "failure", "results", "dedup_ttl", "max_payload_bytes"}
 
 
 def locate(bucket: str | None, url: str | None, prefix: str | None) -> Location:
@@ -69,11 +69,16 @@ def check_shape(max_attempts: int | None, group: str | None, headers: Mapping[st
         raise InvalidSetting(f"There are {len(whole)} headers.", remedy=f"Use up to {MAX_HEADERS}.")
     for name, value in whole.items():
         check_label("header name", name)
-        if not isinstance(value, str) or len(value) > 2000:
+        if not isinstance(value, str) or len(value) > 2000 or not _is_unicode(value):
             raise InvalidSetting(
                 f"The header {name!r} is {value!r:.80}.", remedy="Use strings of up to 2000 characters as values."
             )
     return {"max_attempts": max_attempts, "group": group, "headers": whole}
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold it: lone surrogates cannot be stored."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def visible_at_ms(now_ms: int, delay: float, visible_at: datetime | None) -> int:

@@ -13,12 +13,9 @@ from s3queue.connection import Connection
 from s3queue.core.codec import decode_result
 from s3queue.core.keys import (
     MAX_MESSAGES_PER_OBJECT,
-    ObjectName,
     check_label,
     check_prefix,
     check_queue_name,
-    message_id_at,
-    rank_of,
 )
 from s3queue.core.message import Message
 from s3queue.core.payload import PLAIN, PayloadCodec, check_payload
@@ -28,8 +25,9 @@ from s3queue.core.transitions import Discard, Pause
 from s3queue.errors import InvalidInput, InvalidSetting
 from s3queue.events import Events, Listener
 from s3queue.ids import Ids, SystemIds
-from s3queue.options import check_shape, chunks, locate, make_settings, visible_at_ms
+from s3queue.options import locate, make_settings
 from s3queue.producer import BufferingProducer
+from s3queue.producing import produce
 from s3queue.protocol import census
 from s3queue.protocol.census import Stats
 from s3queue.protocol.dead_letters import DeadLetters
@@ -48,7 +46,7 @@ class Queue:
     ``.s3queue`` below the current one is used. Nothing is asked of the store before the first call that needs it.
 
     Settings of the queue (``visibility_timeout`` in seconds, ``max_attempts``, ``retry``, ``failure``, ``results``,
-    ``max_payload_bytes``) are written when the queue is made; later, what the bucket says counts:
+    ``dedup_ttl`` in seconds, ``max_payload_bytes``) are written when the queue is made; later, what the bucket says counts:
     :meth:`configure` changes it. ``codec`` packs payloads. ``probe=False`` skips the test of the store's conditions.
 
     Raises InvalidName or InvalidSetting at once; StoreRefused, UnsafeStore or StoreUnavailable from the first call on.
@@ -69,6 +67,7 @@ class Queue:
         retry: RetryPolicy | None = None,
         failure: str | None = None,
         results: bool | None = None,
+        dedup_ttl: float | None = None,
         max_payload_bytes: int | None = None,
         codec: PayloadCodec = PLAIN,
         probe: bool = True,
@@ -91,6 +90,7 @@ class Queue:
             retry=retry,
             failure=failure,
             results=results,
+            dedup_ttl=dedup_ttl,
             max_payload_bytes=max_payload_bytes,
         )
         self._codec, self._probe = codec, probe
@@ -163,14 +163,17 @@ class Queue:
         max_attempts: int | None = None,
         group: str | None = None,
         headers: Mapping[str, str] | None = None,
+        dedup_id: str | None = None,
     ) -> str:
-        """Return the id of the message once it is durable: one PUT.
+        """Return the id of the message once it is durable: one PUT (three with ``dedup_id``).
 
         ``payload`` is any JSON value. ``delay`` (seconds) or ``visible_at`` (aware datetime) hide it for a while.
-        ``priority`` 0 to 9, higher first. Raises InvalidPayload, InvalidName or InvalidSetting before anything is
+        ``priority`` 0 to 9, higher first. A ``dedup_id`` that was enqueued within the queue's ``dedup_ttl`` makes no
+        new message: the id of the first is returned. Raises InvalidPayload, InvalidName or InvalidSetting before anything is
         written, OutcomeUnknown or StoreUnavailable if the store did not confirm it in time.
         """
-        return self.enqueue_many(
+        return produce(
+            self.connect(),
             [payload],
             delay=delay,
             visible_at=visible_at,
@@ -178,6 +181,7 @@ class Queue:
             max_attempts=max_attempts,
             group=group,
             headers=headers,
+            dedup_id=dedup_id,
         )[0]
 
     def enqueue_many(
@@ -196,33 +200,16 @@ class Queue:
         All payloads are checked before any is written. If a PUT fails in the middle, the error has a note that says how
         many messages are durable (they are the first ones).
         """
-        rank = rank_of(priority)
-        connection = self.connect()
-        settings, lane = connection.register.current(), connection.lane
-        items = list(payloads)
-        sizes = [check_payload(payload, settings.max_payload_bytes) for payload in items]
-        shape = check_shape(max_attempts, group, headers)
-        if priority not in settings.priorities:
-            connection.register.change(lambda found: found.with_priority(priority))
-        not_before_ms = visible_at_ms(lane.now_ms(), delay, visible_at)
-        ids: list[str] = []
-        for start, stop in chunks(sizes):
-            now = lane.now_ms()
-            name = ObjectName(rank, max(now, not_before_ms), self._ids.new(now), stop - start)
-            made = [message_id_at(name.id, index) for index in range(stop - start)]
-            messages = [
-                Message(id_, payload, now, priority=priority, **shape)
-                for id_, payload in zip(made, items[start:stop], strict=True)
-            ]
-            try:
-                lane.inbox.write(name, messages)
-            except Exception as error:
-                error.add_note(f"{len(ids)} of {len(items)} messages are durable; not confirmed: {made[0]} and after.")
-                raise
-            ids += made
-            if self.events.wanted("message-enqueued"):
-                self.events.emit("message-enqueued", ids=made, object=str(name))
-        return ids
+        return produce(
+            self.connect(),
+            payloads,
+            delay=delay,
+            visible_at=visible_at,
+            priority=priority,
+            max_attempts=max_attempts,
+            group=group,
+            headers=headers,
+        )
 
     def producer(self, *, linger_ms: float = 20, max_batch: int = MAX_MESSAGES_PER_OBJECT) -> BufferingProducer:
         """Return a producer that gathers the calls of many threads into one PUT; use it in a ``with`` statement."""
@@ -250,6 +237,8 @@ class Queue:
         deadline, pause = self._clock.monotonic() + wait, 0.1
         while True:
             deliveries = consumer.exchange(max_messages, keep_leases=False)
+            if not deliveries and consumer.claimed_in_full:
+                continue  # what was claimed cannot be read, and is left alone now: look behind it
             left = deadline - self._clock.monotonic()
             if deliveries or left <= 0:
                 return [ReceivedMessage(consumer, delivery) for delivery in deliveries]
@@ -277,8 +266,8 @@ class Queue:
                 processed += 1
                 if consumer.needs_extension():
                     consumer.exchange(0)
-            if not deliveries:
-                break
+            if not deliveries and (room <= 0 or not consumer.claimed_in_full):
+                break  # nothing there; if all that was claimed cannot be read, there may be more behind it
         while consumer.pending():
             consumer.exchange(0)
         connection.janitor.tick(flush=True)

@@ -113,6 +113,10 @@ class SeaweedFS:
         process, self._process = self._process, None
         if process is not None:
             end(process, patience_s)
+        # It keeps sockets here whatever it is told, and leaves them behind when it is killed.
+        for port in self._ports.values():
+            for socket in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                socket.unlink(missing_ok=True)
 
     def kill(self) -> None:
         """End the server at once (SIGKILL)."""

@@ -13,17 +13,6 @@ RESCUE_MARGIN_MS = 2_000
 CURSOR_MARGIN_MS = 3_000
 """How far the cursor trails the time of listing: more than a PUT takes plus what clocks differ, as keys are made before
 they land."""
-SETTLED_KEPT_MS = 3_600_000
-"""How long a settled name above the cursor is kept: S3 refuses a signature after 15 minutes, so no copy lands later."""
-SUSPECT_GROUP = 16
-"""How many suspects are claimed together at first; see :func:`_suspect_limit`."""
-CURSOR_MARGIN_MS = 3_000
-"""How far the cursor trails the time of listing: more than a PUT takes plus what clocks differ, as keys are made before
-they land."""
-SETTLED_KEPT_MS = 3_600_000
-"""How long a settled name above the cursor is kept: S3 refuses a signature after 15 minutes, so no copy lands later."""
-SUSPECT_GROUP = 16
-"""How many suspects are claimed together at first; see :func:`_suspect_limit`."""
 SUSPECT_GROUP = 16
 """How many suspects are claimed together at first; see :func:`_suspect_limit`."""
 
@@ -96,8 +85,6 @@ class _Taking:
         self.objects = claim.max_objects
         self.taken: list[Part] = []
         self.suspects: list[Part] = []
-        # What has been taken is in no ticket until the end, and must not be taken for new meanwhile.
-        self.names: set[str] = set()
         self.suspect_level = 0
         self.suspect_room = 0
 
@@ -130,7 +117,8 @@ class _Taking:
         return rest
 
     def _use(self, part: Part) -> None:
-        self.names.add(part.name)
+        # In no ticket until the end: it must not be taken for new, or for settled, meanwhile.
+        self.draft.pin(part.name, 1)
         self.objects -= 1
         self.room = self.room - part.size if self.objects > 0 else 0
 
@@ -146,7 +134,7 @@ class _Taking:
         for name in listing.names:
             if self.room <= 0 or visible_at_ms_of(name) > self.now:
                 return
-            if name <= cursor or name in self.claim.skip or name in self.names or draft.known(name):
+            if name <= cursor or name in self.claim.skip or draft.known(name):
                 continue
             count = count_of(name)
             draft.count("ticketed", count)
@@ -170,6 +158,8 @@ class _Taking:
                 )
                 self.draft.put(ticket)
                 self.draft.count("claimed", ticket.size)
+                for part in parts:
+                    self.draft.pin(part.name, -1)
                 made.append(ticket)
         return tuple(made)
 

@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 
 from s3queue.core.keys import ObjectName, message_id_at
 from s3queue.core.ledger import Ledger, Line, Part, Rescue, Ticket
-from s3queue.core.message import AttemptError, DeadLetter, Message
+from s3queue.core.message import AttemptError, DeadLetter, Message, Reservation
 from s3queue.core.payload import PLAIN, PayloadCodec, Seal
 from s3queue.core.settings import Settings, from_wire, to_wire
 from s3queue.errors import CorruptObject, NewerFormat
 
-VERSIONS = {"ledger": 1, "messages": 1, "letter": 1, "queue": 1, "settled": 1, "result": 1}
+VERSIONS = {"ledger": 1, "messages": 1, "letter": 1, "queue": 1, "settled": 1, "result": 1, "reservation": 1}
 
 T = TypeVar("T")
 Wire = dict[str, Any]
@@ -37,17 +37,32 @@ def load(kind: str, body: bytes, key: str) -> Wire:
         raise CorruptObject(key, "it is empty")
     try:
         document = json.loads(body)
+    except RecursionError:
+        raise CorruptObject(key, "it is nested too deeply") from None
     except ValueError as error:
         raise CorruptObject(key, f"it is no JSON ({error})") from None
     if not isinstance(document, dict):
         raise CorruptObject(key, "it is no JSON object")
     found = document.get("format")
     name, _, version = str(found).partition("/")
-    if name != f"s3queue.{kind}" or not version.isdigit():
+    if name != f"s3queue.{kind}" or not (version.isascii() and version.isdigit()):
         raise CorruptObject(key, f"it has format {found!r}, not 's3queue.{kind}/…': it is foreign")
-    if int(version) > VERSIONS[kind]:
+    if len(version) > 9 or int(version) > VERSIONS[kind]:
         raise NewerFormat(key, str(found), f"s3queue.{kind}/{VERSIONS[kind]}")
     return document
+
+
+def _is(value: Any, *kinds: type) -> Any:
+    """Return ``value`` if it is of one of these very types: what is not would break far from here."""
+    if type(value) not in kinds:
+        raise TypeError(f"{value!r:.80} is no {kinds[0].__name__}")
+    return value
+
+
+def _name(value: Any) -> str:
+    if ObjectName.parse(_is(value, str)) is None:
+        raise ValueError(f"{value!r:.80} names no message object")
+    return str(value)
 
 
 def _read(kind: str, body: bytes, key: str, build: Callable[[Wire], T]) -> T:
@@ -56,7 +71,7 @@ def _read(kind: str, body: bytes, key: str, build: Callable[[Wire], T]) -> T:
         return build(wire)
     except CorruptObject:
         raise
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
         raise CorruptObject(key, f"a field is missing or wrong ({type(error).__name__}: {error})") from None
 
 
@@ -92,14 +107,14 @@ def decode_ledger(body: bytes, key: str) -> Ledger:
 def _ledger(wire: Wire) -> Ledger:
     return Ledger(
         revision=int(wire["revision"]),
-        write_id=wire["write_id"],
+        write_id=_is(wire["write_id"], str),
         paused=bool(wire["paused"]),
         swept_at_ms=int(wire["swept_at_ms"]),
         forgotten_at_revision=int(wire["forgotten_at_revision"]),
         writers={writer: (int(number), int(at)) for writer, (number, at) in wire["writers"].items()},
-        cursors={int(rank): str(name) for rank, name in wire["cursors"].items()},
+        cursors={int(rank): _name(name) for rank, name in wire["cursors"].items()},
         tickets={id_: _ticket(id_, ticket) for id_, ticket in wire["tickets"].items()},
-        settled={str(name): int(at) for name, at in wire["settled"].items()},
+        settled={_name(name): int(at) for name, at in wire["settled"].items()},
         outbox={id_: _line(id_, line) for id_, line in wire["outbox"].items()},
         counters={str(name): int(value) for name, value in wire["counters"].items()},
         latency_ms={int(bound): int(value) for bound, value in wire["latency_ms"].items()},
@@ -126,7 +141,7 @@ def _ticket_wire(ticket: Ticket) -> Wire:
 def _ticket(id_: str, wire: Wire) -> Ticket:
     parts = tuple(
         Part(
-            name,
+            _name(name),
             tuple((int(start), int(stop)) for start, stop in ranges),
             tuple(Rescue(worker, int(claimed), int(rescued)) for worker, claimed, rescued in (more[0] if more else ())),
         )
@@ -135,7 +150,12 @@ def _ticket(id_: str, wire: Wire) -> Ticket:
     if wire["state"] == "available":
         return Ticket(id_, parts)
     return Ticket(
-        id_, parts, wire["worker"], int(wire["token"]), int(wire["claimed_at_ms"]), int(wire["expires_at_ms"])
+        id_,
+        parts,
+        _is(wire["worker"], str),
+        int(wire["token"]),
+        int(wire["claimed_at_ms"]),
+        int(wire["expires_at_ms"]),
     )
 
 
@@ -146,8 +166,17 @@ def _line_wire(line: Line) -> Wire:
 
 
 def _line(id_: str, wire: Wire) -> Line:
-    errors = tuple(AttemptError(**error) for error in wire.get("errors", ()))
-    return Line(id=id_, **{**wire, "errors": errors})
+    if wire["kind"] not in ("retry", "dead", "replay"):
+        raise ValueError(f"there is no move {wire['kind']!r:.80}")
+    for field in ("source", "target", "message_id"):
+        _is(wire[field], str)
+    for field in ("index", "decided_at_ms", "attempts"):
+        _is(wire.get(field, 0), int)
+    return Line(id=id_, **{**wire, "errors": _errors(wire)})
+
+
+def _errors(wire: Wire) -> tuple[AttemptError, ...]:
+    return tuple(AttemptError(**error) for error in wire.get("errors", ()))
 
 
 # -- messages ---------------------------------------------------------------------------------------------------------
@@ -166,15 +195,15 @@ def _message_wire(message: Message, derived_id: str) -> Wire:
 
 def _message(wire: Wire, derived_id: str, payload: Any, enqueued_at_ms: int) -> Message:
     return Message(
-        id=wire.get("id", derived_id),
+        id=_is(wire.get("id", derived_id), str),
         payload=payload,
         enqueued_at_ms=int(wire.get("enqueued_at_ms", enqueued_at_ms)),
-        priority=wire.get("priority", 0),
+        priority=_is(wire.get("priority", 0), int),
         attempts=int(wire.get("attempts", 0)),
-        max_attempts=wire.get("max_attempts"),
-        group=wire.get("group"),
-        headers=wire.get("headers", {}),
-        errors=tuple(AttemptError(**error) for error in wire.get("errors", ())),
+        max_attempts=_is(wire.get("max_attempts"), int, type(None)),
+        group=_is(wire.get("group"), str, type(None)),
+        headers=_is(wire.get("headers", {}), dict),
+        errors=_errors(wire),
     )
 
 
@@ -187,13 +216,13 @@ def _seal(payloads: list[Any], codec: PayloadCodec) -> Wire:
 
 def _open(wire: Wire, key: str, seal: Seal) -> list[Any]:
     if "payloads" in wire:
-        return list(wire["payloads"])
+        return list(_is(wire["payloads"], list))
     codec = seal.find(wire["codec"], key)
     try:
         payloads = json.loads(codec.decode(base64.b64decode(wire["sealed"], validate=True)))
     except Exception as error:  # the codec is the user's: whatever it raises, this object is what it cannot read
         raise CorruptObject(key, f"codec {codec.name!r} cannot open it ({type(error).__name__}: {error})") from error
-    return list(payloads)
+    return list(_is(payloads, list))
 
 
 def encode_messages(name: ObjectName, messages: Sequence[Message], codec: PayloadCodec = PLAIN) -> bytes:
@@ -273,6 +302,21 @@ def encode_journal(names: Sequence[str]) -> bytes:
 def decode_journal(body: bytes, key: str) -> frozenset[str]:
     """Return the names in a journal object."""
     return _read("settled", body, key, lambda wire: frozenset(map(str, wire["names"])))
+
+
+def encode_reservation(reservation: Reservation) -> bytes:
+    """Return the bytes of a reserved deduplication key."""
+    return dump("reservation", asdict(reservation))
+
+
+def decode_reservation(body: bytes, key: str) -> Reservation:
+    """Return the reservation in ``body``."""
+
+    def build(wire: Wire) -> Reservation:
+        times = int(wire["reserved_at_ms"]), int(wire["expires_at_ms"])
+        return Reservation(str(wire["message_id"]), str(wire["name"]), *times, bool(wire["written"]))
+
+    return _read("reservation", body, key, build)
 
 
 def encode_result(message_id: str, value: Any, completed_at_ms: int) -> bytes:

@@ -43,6 +43,10 @@ class Draft:
         for part in parts:
             self._holders[part.name] = self._holders.get(part.name, 0) + by
 
+    def pin(self, name: str, by: int) -> None:
+        """Hold an object (or, with -1, let it go) while its messages are on their way from one ticket to another."""
+        self._holders[name] = self._holders.get(name, 0) + by
+
     def new_ticket_id(self) -> str:
         """Return an id no other ticket of this ledger has or had: revisions never repeat."""
         self._serial += 1

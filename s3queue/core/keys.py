@@ -6,6 +6,7 @@ Segments are of fixed width wherever their order matters, so that every store li
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -149,6 +150,9 @@ class Keys:
 
     def result(self, message_id: str) -> str:
         return f"{self.root}results/{message_id}{_SUFFIX}"
+
+    def reservation(self, dedup_id: str) -> str:
+        return f"{self.root}dedup/{hashlib.sha256(dedup_id.encode()).hexdigest()}{_SUFFIX}"
 
     def name_in(self, prefix: str, key: str) -> str:
         """Return what ``key`` is called below ``prefix``: without prefix and suffix."""

@@ -46,9 +46,9 @@ class Failure:
         return cls(
             type(error).__qualname__,
             clip(_text(error)),
-            text[-MAX_TRACEBACK_CHARS:],
+            text[-MAX_TRACEBACK_CHARS:].encode(errors="backslashreplace").decode(),
             not isinstance(error, NonRetriable),
-            error.after if isinstance(error, RetryLater) else None,
+            _after_s(error),
         )
 
     def as_error(self, *, attempt: int, at_ms: int, worker: str) -> AttemptError:
@@ -56,9 +56,15 @@ class Failure:
         return AttemptError(attempt, at_ms, self.type, self.message, self.traceback, worker)
 
 
+def _after_s(error: BaseException) -> float | None:
+    """Return the delay asked for; None if none was, or nonsense: that must not cost more than the attempt."""
+    after = error.after if isinstance(error, RetryLater) else None
+    return after if isinstance(after, int | float) and after == after else None  # noqa: PLR0124 - NaN is not
+
+
 def _text(error: BaseException) -> str:
     try:
-        return str(error)
+        return str(error).encode(errors="backslashreplace").decode()  # a name of a file may hold what UTF-8 cannot
     except Exception:  # noqa: BLE001 - an exception whose __str__ fails must not cost the message
         return "(its text cannot be told)"
 
@@ -85,6 +91,20 @@ class Message:
     def failed(self, errors: tuple[AttemptError, ...], attempts: int) -> Message:
         """Return the message as it is put back after failures, with the last errors kept."""
         return replace(self, attempts=attempts, errors=(self.errors + errors)[-MAX_ERRORS_KEPT:])
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A deduplication key in use: the message it stands for, and where that was to be written.
+
+    ``written``: the message is known to have been written. Times are store time.
+    """
+
+    message_id: str
+    name: str
+    reserved_at_ms: int
+    expires_at_ms: int
+    written: bool = False
 
 
 @dataclass(frozen=True, slots=True)

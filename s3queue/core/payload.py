@@ -54,6 +54,10 @@ class Gzip:
 
 PLAIN = Plain()
 
+MAX_DEPTH = 100
+"""How deep a payload may be nested. Python's JSON reader gives up at a depth that hangs on who calls it: what one process
+could write, another might never read."""
+
 
 class Seal:
     """The codecs that this process can read, by name."""
@@ -90,7 +94,9 @@ def check_payload(payload: Any, limit_bytes: int) -> int:
     except ValueError as error:
         raise InvalidPayload(f"JSON cannot hold the payload: {error}.", remedy=remedy) from None
     except RecursionError:
-        raise InvalidPayload("The payload is nested too deeply.", remedy="Flatten it.") from None
+        raise InvalidPayload(
+            f"The payload is nested more than {MAX_DEPTH} levels deep.", remedy="Flatten it."
+        ) from None
     if size > limit_bytes:
         raise InvalidPayload(
             f"The payload has {size:,} bytes as JSON; the limit is {limit_bytes:,}.",
@@ -99,15 +105,17 @@ def check_payload(payload: Any, limit_bytes: int) -> int:
     return size
 
 
-def _check_keys(value: Any, path: str) -> None:
-    """Refuse keys that json would silently turn into strings: two of them could become one."""
+def _check_keys(value: Any, path: str, depth: int = 1) -> None:
+    """Refuse keys that json would silently turn into strings (two of them could become one), and too deep a nesting."""
+    if depth > MAX_DEPTH:
+        raise RecursionError
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
                 raise TypeError(f"the key {key!r} in {path} is of type {type(key).__name__}, not a string")
             if isinstance(item, dict | list | tuple):
-                _check_keys(item, f"{path}[{key!r}]")
+                _check_keys(item, f"{path}[{key!r}]", depth + 1)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             if isinstance(item, dict | list | tuple):
-                _check_keys(item, f"{path}[{index}]")
+                _check_keys(item, f"{path}[{index}]", depth + 1)

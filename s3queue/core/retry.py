@@ -13,6 +13,9 @@ or kills its worker ``max_attempts`` times dies). ``dead-letter``: dead at the f
 
 STRATEGIES: tuple[str, ...] = get_args(FailureStrategy)
 
+MAX_AFTER_S = 366 * 86_400
+"""The longest delay a handler may ask for."""
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -58,11 +61,28 @@ def judge(
     random: float,
     after_s: float | None = None,
 ) -> Verdict:
-    """Return the verdict on failed attempt number ``attempt``; ``after_s`` is a delay the handler asked for."""
+    """Return the verdict on failed attempt number ``attempt``; ``after_s`` is a delay the handler asked for.
+
+    What a handler asks for is brought into the range of possible keys: from now to a year from now.
+    """
     if not retriable:
         return Verdict(None, "non-retriable")
     if strategy == "dead-letter":
         return Verdict(None, "dead-letter strategy")
     if strategy != "retry" and attempt >= max_attempts:
         return Verdict(None, f"failed {attempt} of {max_attempts} attempts")
-    return Verdict(policy.delay_ms(attempt, random) if after_s is None else int(after_s * 1000))
+    if after_s is None:
+        return Verdict(policy.delay_ms(attempt, random))
+    return Verdict(int(1000 * min(max(after_s, 0), MAX_AFTER_S)))
+
+
+def worn_out(strategy: str, attempt: int, max_attempts: int, *, lost: int) -> str:
+    """Return why a message just claimed must not be tried as number ``attempt``, or '' if it may.
+
+    ``lost``: how many of the attempts before ended with their worker; those alone count where retries have no end.
+    """
+    if (lost if strategy == "retry" else attempt - 1) < max_attempts:
+        return ""
+    if lost:
+        return f"its worker vanished in the last of {max_attempts} attempts"
+    return f"it has failed {attempt - 1} times, and there are {max_attempts} attempts now"

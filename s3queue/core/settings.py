@@ -9,6 +9,7 @@ from s3queue.core.retry import STRATEGIES, RetryPolicy
 from s3queue.errors import InvalidSetting
 
 MAX_VISIBILITY_S = 12 * 3600
+MAX_DEDUP_S = 366 * 86_400
 DEFAULT_MAX_PAYLOAD_BYTES = 1 << 20
 
 
@@ -17,7 +18,8 @@ class Settings:
     """What all workers and producers of a queue agree on.
 
     ``visibility_timeout_s``: how long a claim hides a message unless it is extended. ``priorities``: the levels in
-    use, each of which workers list. ``probed_at_ms``: when the store was found to keep its conditions; 0 for never.
+    use, each of which workers list. ``dedup_ttl_s``: how long a ``dedup_id`` is remembered. ``probed_at_ms``: when the
+    store was found to keep its conditions; 0 for never.
     """
 
     visibility_timeout_s: float = 30.0
@@ -27,12 +29,14 @@ class Settings:
     lanes: int = 1
     priorities: tuple[int, ...] = (0,)
     results: bool = False
+    dedup_ttl_s: float = 86_400.0
     max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES
     probed_at_ms: int = 0
 
     def __post_init__(self) -> None:
         _check("visibility_timeout", self.visibility_timeout_s, 1, MAX_VISIBILITY_S, "seconds")
         _check("max_attempts", self.max_attempts, 1, 1000, "attempts")
+        _check("dedup_ttl", self.dedup_ttl_s, 1, MAX_DEDUP_S, "seconds")
         _check("lanes", self.lanes, 1, 256, "lanes")
         _check("max_payload_bytes", self.max_payload_bytes, 1, 64 << 20, "bytes")
         if self.failure not in STRATEGIES:
@@ -49,7 +53,8 @@ class Settings:
 
 
 def _check(name: str, value: float, low: float, high: float, unit: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+    kinds = int | float if unit == "seconds" else int
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
         raise InvalidSetting(f"{name} is {value!r}.", remedy=f"Use {low} to {high} {unit}.")
 
 
@@ -57,6 +62,7 @@ def to_wire(settings: Settings) -> dict[str, Any]:
     """Return the settings as JSON holds them: seconds become ``_ms`` fields."""
     wire = asdict(settings)
     wire["visibility_timeout_ms"] = int(wire.pop("visibility_timeout_s") * 1000)
+    wire["dedup_ttl_ms"] = int(wire.pop("dedup_ttl_s") * 1000)
     backoff = wire.pop("retry")
     wire["retry"] = {
         "base_ms": int(backoff["base_s"] * 1000),
@@ -78,6 +84,7 @@ def from_wire(wire: dict[str, Any]) -> Settings:
         lanes=wire["lanes"],
         priorities=tuple(wire["priorities"]),
         results=wire["results"],
+        dedup_ttl_s=wire["dedup_ttl_ms"] / 1000,
         max_payload_bytes=wire["max_payload_bytes"],
         probed_at_ms=wire["probed_at_ms"],
     )

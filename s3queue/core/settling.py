@@ -30,6 +30,9 @@ class Outcome:
     failed: bool = True
 
 
+LEASE_OVER = "its lease was rescued, reset or superseded"
+"""The reply to a token that does not hold its ticket, as against one that no longer holds this message of it."""
+
 _COUNTER = {
     "completed": "completed",
     "retry": "retried",
@@ -44,28 +47,31 @@ class _Removal:
 
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
-        self.left: dict[str, dict[str, set[int]]] = {}
+        # A ticket may have several parts of one object, each with rescues of its own.
+        self.left: dict[str, dict[str, list[tuple[Part, set[int]]]]] = {}
 
-    def remove(self, handle: Handle) -> str | None:
-        """Take the message out; return what was found instead if the token does not hold it."""
+    def remove(self, handle: Handle) -> Part | str:
+        """Take the message out and return the part it was in; or what was found instead if the token does not hold it."""
         ticket = self.draft.tickets.get(handle.ticket_id)
         if ticket is None or ticket.token != handle.token:
-            return "its lease was rescued, reset or superseded"
-        parts = self.left.get(ticket.id)
-        if parts is None:
-            parts = self.left[ticket.id] = {part.name: set(part.indices()) for part in ticket.parts}
-        indices = parts.get(handle.name)
-        if indices is None or handle.index not in indices:
-            return "it was settled or released before"
-        indices.remove(handle.index)
-        return None
+            return LEASE_OVER
+        left = self.left.get(ticket.id)
+        if left is None:
+            left = self.left[ticket.id] = {}
+            for part in ticket.parts:
+                left.setdefault(part.name, []).append((part, set(part.indices())))
+        for part, indices in left.get(handle.name, ()):
+            if handle.index in indices:
+                indices.remove(handle.index)
+                return part
+        return "it was settled or released before"
 
     def finish(self) -> None:
         """Write the shrunken tickets back."""
         for ticket_id, left in self.left.items():
-            ticket = self.draft.tickets[ticket_id]
-            parts = [replace(part, ranges=ranges_of(left[part.name])) for part in ticket.parts if left[part.name]]
-            self.draft.put(replace(ticket, parts=tuple(parts)))
+            shares = [share for shares in left.values() for share in shares]
+            parts = [replace(part, ranges=ranges_of(indices)) for part, indices in shares if indices]
+            self.draft.put(replace(self.draft.tickets[ticket_id], parts=tuple(parts)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,8 @@ class Settle:
     def apply(self, draft: Draft, now: int) -> list[str | None]:
         """Take the messages out of their tickets, put their moves into the outbox, settle objects without messages."""
         removal = _Removal(draft)
-        replies = [removal.remove(outcome.handle) for outcome in self.outcomes]
+        removed = [removal.remove(outcome.handle) for outcome in self.outcomes]
+        replies = [found if isinstance(found, str) else None for found in removed]
         recorded = [outcome for outcome, refused in zip(self.outcomes, replies, strict=True) if refused is None]
         for outcome in recorded:
             if outcome.line is not None:
@@ -108,19 +115,16 @@ class Release:
     def apply(self, draft: Draft, now: int) -> list[str | None]:  # noqa: ARG002 - the face of every request
         """Move them to an available ticket, with the claims they lost before."""
         removal = _Removal(draft)
-        rescues = {
-            (ticket_id, part.name): part.rescues
-            for ticket_id in {handle.ticket_id for handle in self.handles} & draft.tickets.keys()
-            for part in draft.tickets[ticket_id].parts
-        }
-        replies = [removal.remove(handle) for handle in self.handles]
-        given: dict[tuple[str, str], set[int]] = {}
-        for handle, refused in zip(self.handles, replies, strict=True):
-            if refused is None:
-                given.setdefault((handle.ticket_id, handle.name), set()).add(handle.index)
+        given: dict[Part, set[int]] = {}
+        replies: list[str | None] = []
+        for handle in self.handles:
+            found = removal.remove(handle)
+            if isinstance(found, Part):
+                given.setdefault(found, set()).add(handle.index)
+            replies.append(found if isinstance(found, str) else None)
         if given:
             removal.finish()
-            draft.available([Part(key[1], ranges_of(indices), rescues[key]) for key, indices in given.items()])
+            draft.available([replace(part, ranges=ranges_of(indices)) for part, indices in given.items()])
         return replies
 
 

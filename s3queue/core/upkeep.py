@@ -11,8 +11,6 @@ from s3queue.core.ledger import Line, Part
 
 SETTLED_KEPT_MS = 3_600_000
 """How long a settled name above the cursor is kept: S3 refuses a signature after 15 minutes, so no copy lands later."""
-SUSPECT_GROUP = 16
-"""How many suspects are claimed together at first; see :func:`_suspect_limit`."""
 _MOVED = {"retry": "retried", "dead": "dead", "replay": "replayed"}
 
 
@@ -113,6 +111,8 @@ class Discard:
             for line in [line for line in draft.outbox.values() if line.kind == "retry"]:
                 draft.strike(line.id, now)
                 draft.close(line.target, now)
+                draft.count("ticketed")
+                gone += 1
         draft.count("discarded", gone)
         for name in self.names:
             if name > draft.cursors.get(rank_in(name), "") and not draft.known(name):

@@ -143,7 +143,9 @@ def peek(lane: Lane, limit: int) -> Iterator[Message]:
         for part in ticket.parts
         for index in part.indices()
     }
-    free = {part.name: set(part.indices()) for t in ledger.tickets.values() if not t.claimed for part in t.parts}
+    free: dict[str, set[int]] = {}
+    for part in (part for ticket in ledger.tickets.values() if not ticket.claimed for part in ticket.parts):
+        free.setdefault(part.name, set()).update(part.indices())
     gone = (ledger.held_names() | ledger.settled.keys()) - free.keys()
     for name in names:
         if name in gone:

@@ -16,7 +16,7 @@ from s3queue.clock import Clock
 from s3queue.core.draft import stamp
 from s3queue.core.ledger import Ledger
 from s3queue.core.transitions import Request, apply
-from s3queue.errors import OutcomeUnknown, PreconditionFailed, QueueGone, S3QueueError
+from s3queue.errors import OutcomeUnknown, PreconditionFailed, QueueGone, S3QueueError, StoreError, StoreUnavailable
 from s3queue.ids import Ids
 from s3queue.store.record import Record, Version
 
@@ -53,6 +53,7 @@ class Committer:
 
     ``patience_s``: how long a commit is tried before its callers are told that it failed. They may submit the same
     request objects again: those of a commit that turns out to have landed are answered, not applied twice.
+    ``writer``: a name that no committer had before, as each numbers its commits anew.
     """
 
     def __init__(
@@ -151,7 +152,7 @@ class Committer:
         except S3QueueError as error:
             self.defer(*deferred)
             for entry in entries:
-                entry.error = error
+                entry.error = None if entry.done else error
         except BaseException:
             # This thread is being stopped (Ctrl-C) in the middle of the others' work: they go on without it.
             self.defer(*deferred)
@@ -190,7 +191,8 @@ class Committer:
         """Return the version to write over: the one in hand, unless a newer one is likely enough to pay for a GET."""
         cached = self.record.cached
         just_read = self._clock.monotonic() - self._read_at < _JUST_NOW_S
-        if cached is not None and not must_read and (just_read or self._stale < GET_PRICE_OF_PUT):
+        gone = cached is not None and cached.value is None and self._existed
+        if cached is not None and not gone and not must_read and (just_read or self._stale < GET_PRICE_OF_PUT):
             return cached
         version = self.read()
         self._settle_limbo(version)
@@ -200,17 +202,20 @@ class Committer:
         self._stale += 0.2 * (was_stale - self._stale)
 
     def _write(self, ledger: Ledger, over: Version[Ledger], batch: Batch) -> bool:
+        # In limbo until the store has spoken: even Ctrl-C in the middle of it leaves a commit that may have landed.
+        self._limbo[self._number] = batch
         try:
             self.record.write(ledger, over)
         except PreconditionFailed:
+            del self._limbo[self._number]
             self.lost_races += 1
             self._learn(True)
             return False
-        except S3QueueError as error:
-            # Whatever the reason: unless the store is sure that nothing was written, it may have landed or land late.
-            if isinstance(error, OutcomeUnknown):
-                self._limbo[self._number] = batch
-                return False
+        except OutcomeUnknown:
+            return False
+        except StoreError as error:
+            if not (isinstance(error, StoreUnavailable) and error.maybe_applied):
+                del self._limbo[self._number]
             raise
         self.commits += 1
         self._existed = True

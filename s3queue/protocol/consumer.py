@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from s3queue.core.keys import MAX_PRIORITY, ObjectName, count_of, letter_name, rank_in
 from s3queue.core.ledger import Line, LineKind, Part, Ticket
 from s3queue.core.message import AttemptError, Failure, Message
-from s3queue.core.retry import judge
+from s3queue.core.retry import judge, worn_out
+from s3queue.core.settling import LEASE_OVER
 from s3queue.core.transitions import Claim, Claimed, Extend, Handle, Outcome, Release, Request, Settle
 from s3queue.errors import CorruptObject, LeaseLost, NotFound, S3QueueError, StoreError
 from s3queue.protocol.janitor import Janitor
@@ -21,10 +22,9 @@ from s3queue.protocol.moves import carry_out
 
 MAX_OBJECTS = 128
 """How many objects one claim takes at most: each is a GET, and the lease runs while they are read."""
-_SKIPPED_S = 300.0
-"""How long an object that could not be read is left alone by this process before it looks again."""
-
-
+_CORRUPT_SKIPPED_S = 300.0
+_UNREAD_SKIPPED_S = 5.0
+"""How long a corrupt object, and one that the store would not hand out, is left alone by this process."""
 _LEDGER_AGE_S = 2.0
 """How old the ledger in hand may be for a claim, if others are not likely to have written meanwhile."""
 
@@ -157,14 +157,15 @@ class Consumer:
         if found is not None:
             raise LeaseLost(recorded.delivery.id, recorded.delivery.handle.token, found)
 
-    def extend(self, lease: Lease, lease_ms: int | None = None) -> None:
-        """Let a lease end ``lease_ms`` (default: the visibility timeout) from now; raise LeaseLost if it is over."""
+    def extend(self, delivery: Delivery, lease_ms: int | None = None) -> None:
+        """Let a message's lease end ``lease_ms`` (default: the visibility timeout) from now, or raise LeaseLost."""
+        lease = delivery.lease
         lease.lease_ms = lease_ms or lease.lease_ms
         started = self.lane.clock.monotonic()
         (replies,) = self.lane.committer.commit(Extend(((lease.ticket_id, lease.token),), lease.lease_ms))
         self._note_extended([lease], replies, started)
         if lease.lost:
-            raise LeaseLost(lease.ticket_id, lease.token, "its lease was rescued, reset or superseded")
+            raise LeaseLost(delivery.id, lease.token, "its lease was rescued, reset or superseded")
 
     def drop(self, delivery: Delivery) -> None:
         """Give back a message whose lease is not to be relied on any more, with the next commit."""
@@ -192,6 +193,7 @@ class Consumer:
 
         Returns the messages claimed and readable; ``deliver`` is given each as soon as it has been read.
         """
+        claim = self._claim(room, may_list) if room > 0 else None  # first: it may fail, and no outcome must be lost
         with self._lock:
             batch, self._pending = self._pending, []
         long = self._to_extend() if keep_leases else []
@@ -199,14 +201,13 @@ class Consumer:
         if long:
             lease_ms = self.lane.settings().lease_ms
             requests += [Extend(((lease.ticket_id, lease.token),), max(lease.lease_ms, lease_ms)) for lease in long]
-        claim = self._claim(room, may_list) if room > 0 else None
         requests += [claim] if claim is not None else []
         if not requests:
             return []
         started = self.lane.clock.monotonic()
         try:
             replies = self.lane.committer.commit(*requests)
-        except S3QueueError:
+        except BaseException:
             with self._lock:
                 self._pending = batch + self._pending
             raise
@@ -241,13 +242,13 @@ class Consumer:
         moves = []
         for item, found in zip(batch, replies, strict=True):
             if found is not None:
-                item.delivery.lease.lost = True
+                item.delivery.lease.lost |= found == LEASE_OVER  # else the rest of the ticket is still held
                 self.lane.events.emit("lease-lost", id=item.delivery.id, token=item.delivery.handle.token, found=found)
             else:
                 self._tell(item)
                 if item.outcome.line is not None:
                     moves.append((item.outcome.line, item.delivery.message))
-        self._let_go([item.delivery for item in batch])
+        self._let_go([item.delivery for item, found in zip(batch, replies, strict=True) if found in (None, LEASE_OVER)])
         if moves:
             carry_out(self.lane, moves, started)
         self.janitor.note({item.outcome.handle.name for item in batch})
@@ -323,15 +324,17 @@ class Consumer:
             self._unreadable(ticket, part, lease, error, missing=True)
             return []
         except (CorruptObject, StoreError) as error:
-            if isinstance(error, CorruptObject):
-                self._skip[part.name] = self.lane.clock.monotonic() + _SKIPPED_S
+            skipped_s = _CORRUPT_SKIPPED_S if isinstance(error, CorruptObject) else _UNREAD_SKIPPED_S
+            self._skip[part.name] = self.lane.clock.monotonic() + skipped_s
             self._unreadable(ticket, part, lease, error, missing=False)
             return []
         ready = []
         for index in part.indices():
             delivery = self._delivery(ticket, part, lease, index, messages[index])
-            if delivery.attempt > delivery.max_attempts:
-                reason = f"its worker vanished in the last of {delivery.max_attempts} attempts"
+            reason = worn_out(
+                self.lane.settings().failure, delivery.attempt, delivery.max_attempts, lost=len(delivery.lost_claims)
+            )
+            if reason:
                 self.record(self._dead(delivery, reason, None, self.lane.now_ms()))
             else:
                 ready.append(delivery)

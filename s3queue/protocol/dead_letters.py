@@ -79,6 +79,7 @@ class DeadLetters:
         two do it, or one dies in the middle: the moves stand in the ledger before they are made.
         """
         lane = self._lane()
+        ids = ids if ids is None or isinstance(ids, str) else list(ids)
         chosen = list(self._choose(ids, filter))
         replayed: list[str] = []
         refused: dict[str, str] = {}
@@ -94,6 +95,9 @@ class DeadLetters:
                 else:
                     refused[line.message_id] = reply
             finish_orphans(lane, decided)
+        for id_ in {ids} if isinstance(ids, str) else set(ids or ()):
+            if id_ not in replayed:
+                refused.setdefault(id_, "there is no letter of it, or none that can be read")
         return Replayed(tuple(replayed), refused)
 
     def discard(

@@ -8,11 +8,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
-from s3queue.core.codec import encode_journal
+from s3queue.core.keys import rank_in
+from s3queue.core.ledger import Ledger
 from s3queue.core.transitions import Prune
 from s3queue.core.upkeep import prunable
+from s3queue.protocol import journal
 from s3queue.protocol.lane import Lane
-from s3queue.store.port import CREATE
 
 DELETE_AT = 100
 DELETE_AFTER_S = 1.0
@@ -83,13 +84,23 @@ class Janitor:
             names = [name for name in self._deleted if prunable(ledger.settled, ledger.cursors, name, now)]
             for name in self._deleted.keys() - set(names):
                 self._deleted[name] = self._lane.clock.monotonic()
-        names = names[: 4 * PER_REQUEST]
+        names = self._delete_again(names[:PER_REQUEST], ledger)
         if names:
-            self._write_journal(names)
+            journal.write(self._lane, names)
             self._lane.committer.defer(Prune(tuple(names)))
         with self._lock:
             for name in names:
                 self._deleted.pop(name, None)
+
+    def _delete_again(self, names: list[str], ledger: Ledger) -> list[str]:
+        """Return the names without those above the cursor that could not be deleted once more.
+
+        A copy that landed late lies unseen as long as the ledger knows its name, and sweeps look below the cursor only:
+        forgotten above it, it would be claimed for new.
+        """
+        above = [name for name in names if name > ledger.cursor(rank_in(name))]
+        left = set(self._lane.inbox.delete(above)) if above else set()
+        return [name for name in names if name not in left]
 
     def retire(self, names: list[str]) -> int:
         """Delete, journal and forget settled objects, whoever settled them; return how many were forgotten."""
@@ -99,15 +110,10 @@ class Janitor:
             left = set(self._lane.inbox.delete(some))
             gone = [name for name in some if name not in left]
             if gone:
-                self._write_journal(gone)
+                journal.write(self._lane, gone)
                 (count,) = self._lane.committer.commit(Prune(tuple(gone)))
                 forgotten += count
         return forgotten
-
-    def _write_journal(self, names: list[str]) -> None:
-        now = self._lane.now_ms()
-        key = self._lane.keys.journal_object(self._lane.number, now, self._lane.ids.new(now))
-        self._lane.store.put(key, encode_journal(names), CREATE)
 
 
 def _due(names: dict[str, float], now: float, at: int, after_s: float) -> bool:

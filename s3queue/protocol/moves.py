@@ -56,6 +56,9 @@ def finish_orphans(lane: Lane, lines: Sequence[Line]) -> int:
                 _write_target(lane, line, _read_source(lane, line))
             _delete_source(lane, line)
         except NotFound as error:
+            lane.committer.read()
+            if line.id not in lane.committer.ledger.outbox:
+                continue  # somebody else has made the move meanwhile
             if line.holds_source:
                 # The ledger still needs this object, so nobody of ours has deleted it.
                 missing.add(line.id)

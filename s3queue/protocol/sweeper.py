@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from s3queue.core.codec import decode_journal
 from s3queue.core.keys import MAX_PRIORITY
 from s3queue.core.ledger import Ledger
 from s3queue.core.transitions import Adopt, Listing, Request, Swept
-from s3queue.core.upkeep import SETTLED_KEPT_MS, prunable
-from s3queue.errors import CorruptObject, NotFound
+from s3queue.core.upkeep import prunable
+from s3queue.protocol import journal
 from s3queue.protocol.janitor import PER_REQUEST, Janitor
 from s3queue.protocol.lane import Lane
 from s3queue.protocol.moves import ORPHANED_MS, finish_orphans
-from s3queue.store.port import fetch
 
 SWEEP_INTERVAL_S = 30.0
 LEFT_BEHIND_MS = 120_000
@@ -70,10 +68,11 @@ class Sweeper:
         for ticket in replies[0]:
             lane.events.emit("message-recovered", worker=ticket.worker, count=ticket.size)
         adopted = replies[1] if late else None
-        orphans = [line for line in judged.outbox.values() if line.decided_at_ms + ORPHANED_MS < lane.now_ms()]
+        now, outbox = lane.now_ms(), lane.committer.ledger.outbox
+        orphans = [line for line in outbox.values() if line.decided_at_ms + ORPHANED_MS < now]
         moved = finish_orphans(lane, orphans) if orphans else 0
         forgotten = self._retire_left_behind()
-        self._expire_journal()
+        journal.expire(lane)
         return Sweep(
             rescued=sum(ticket.size for ticket in replies[0]),
             adopted=len(adopted or ()),
@@ -101,26 +100,8 @@ class Sweeper:
         strays = [name for listing in listings for name in listing.names if name not in known]
         if not strays:
             return [], []
-        settled = self._read_journal()
+        settled = journal.read(self._lane)
         return [name for name in strays if name not in settled], [name for name in strays if name in settled]
-
-    def _read_journal(self) -> set[str]:
-        names: set[str] = set()
-        for key in self._journal_keys():
-            try:
-                found = fetch(self._lane.store, key)
-            except NotFound:
-                continue  # expired by another sweep: older than any copy that could still land
-            names |= decode_journal(found.body, key)
-        return names
-
-    def _journal_keys(self) -> list[str]:
-        prefix, keys, after, more = self._lane.keys.journal(self._lane.number), [], "", True
-        while more:
-            page = self._lane.store.list(prefix, after=after)
-            keys += [entry.key for entry in page.entries]
-            after, more = (keys[-1] if keys else ""), page.more
-        return keys
 
     def _delete(self, names: list[str]) -> None:
         for start in range(0, len(names), PER_REQUEST):
@@ -134,19 +115,3 @@ class Sweeper:
             if at_ms + LEFT_BEHIND_MS < now and prunable(ledger.settled, ledger.cursors, name, now)
         ]
         return self._janitor.retire(old) if old else 0
-
-    def _expire_journal(self) -> None:
-        """Delete journal objects older than any ghost they could be needed for; this sweep has judged by them."""
-        prefix = self._lane.keys.journal(self._lane.number)
-        cutoff = self._lane.now_ms() - SETTLED_KEPT_MS
-        old = []
-        page = self._lane.store.list(prefix)
-        for entry in page.entries:
-            stamp = entry.key[len(prefix) :][:13]
-            if not stamp.isdigit():
-                error = CorruptObject(entry.key, "it is not a journal object's name")
-                self._lane.events.emit("error", error=error, doing="expiring the journal")
-            elif int(stamp) < cutoff:
-                old.append(entry.key)
-        if old:
-            self._lane.store.delete_many(old)

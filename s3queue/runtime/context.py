@@ -87,7 +87,7 @@ class Context:
         In a process of its own (``executor="process"``) the worker does it alone and this does nothing.
         """
         if self._consumer is not None:
-            self._consumer.extend(self._delivery.lease, int(seconds * 1000))
+            self._consumer.extend(self._delivery, int(seconds * 1000))
 
     def ack(self) -> None:
         """Decide: completed, whatever happens after."""

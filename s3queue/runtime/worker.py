@@ -131,6 +131,11 @@ class Worker:
     def _stopping(self) -> bool:
         return self._stop_requested or self._signals > 0
 
+    @property
+    def cut_short(self) -> bool:
+        """Whether a second signal came, so that the stop did not wait for handlers."""
+        return self._signals > 1
+
     # -- the loop --
 
     def _run(self) -> None:

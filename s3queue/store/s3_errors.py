@@ -111,7 +111,9 @@ class Answer:
         return self.code != "" and not self.code.isdigit()
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (str(self.status), self.code if self.speaks_s3 else "", self.message))).strip()
+        what = f"{self.status} {self.code}" if self.speaks_s3 else f"{self.status}"
+        message = self.message.strip().rstrip(".")
+        return f"{what}: {message}" if message else what
 
 
 def from_answer(site: Site, request: Request, answer: Answer) -> StoreError:

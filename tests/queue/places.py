@@ -7,7 +7,6 @@ from typing import Any
 
 from s3queue import Queue
 from s3queue.events import Event
-from s3queue.store.metered import Meter
 from s3queue.store.port import OVERWRITE
 from tests.queue.clocks import ManualClock
 
@@ -49,17 +48,13 @@ def plant(queue: Queue, key: str, data: bytes) -> str:
     return queue.root + key
 
 
-def counted(meter: Meter, verb: str) -> int:
-    """Return how many requests of this verb were made."""
-    return sum(count for (name, _, _), count in meter.snapshot().items() if name == verb)
-
-
 def payloads(queue: Queue, limit: int = 100) -> list[Any]:
     """Return the payloads of all that can be claimed, and complete it."""
     found = []
-    for message in queue.receive(limit):
-        found.append(message.payload)
-        message.ack()
+    while messages := queue.receive(limit):
+        for message in messages:
+            found.append(message.payload)
+            message.ack()
     return found
 
 

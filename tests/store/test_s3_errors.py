@@ -237,10 +237,12 @@ def test_a_denial_names_the_permission(answered: Answered, action: Action, permi
     assert ("403 instead of 404" in str(found)) == (action is get)
 
 
+@pytest.mark.parametrize(
+    "begun", [b"", b"<?xml", b"<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>prefix/"]
+)
 @pytest.mark.parametrize("action", [get, listing])
-def test_half_an_answer_is_none(answered: Answered, action: Action) -> None:
-    xml = b"<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>prefix/"
-    found = answered(action, Reply(200, xml, {"ETag": '"1"'}, declared=1000))
+def test_half_an_answer_is_none(answered: Answered, action: Action, begun: bytes) -> None:
+    found = answered(action, Reply(200, begun, {"ETag": '"1"'}, declared=1000))
     assert facts(found) == UNAVAILABLE
     assert "in full" in str(found)
 

@@ -1,0 +1,126 @@
+"""``s3queue enqueue``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, NoReturn
+
+import click
+
+from s3queue.cli.options import PARTLY, Common, headers, setting, with_queue
+from s3queue.cli.render import emit
+from s3queue.core.keys import MAX_MESSAGES_PER_OBJECT
+from s3queue.errors import InvalidPayload, S3QueueError
+from s3queue.options import MAX_OBJECT_BYTES
+
+_MAX_SHOWN = 60
+
+
+@click.command(short_help="Put messages into the queue.")
+@click.argument("payload", metavar="JSON|-")
+@click.option("--lines", is_flag=True, help="Read one JSON document a line from stdin; empty lines are skipped.")
+@setting("--delay", type=float, default=0.0, help="Seconds until they become visible.")
+@setting("--priority", type=int, default=0, show_default=True, help="0 to 9, higher first.")
+@setting("--group", help="Group the messages belong to.")
+@setting("--max-attempts", type=int, help="Attempts before they are dead.  [default: the queue's]")
+@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", callback=headers, help="May be repeated.")
+@with_queue
+def enqueue(common: Common, payload: str, lines: bool, **options: Any) -> None:
+    """Put a message, or many, into the queue and print their ids once they are durable.
+
+    The payload is any JSON value: '{"to": "a@b.c"}', '"text"', 42; '-' reads it from stdin. With --lines, up to a
+    thousand go into one PUT. If a line is bad or the store fails on the way, what was enqueued before stays: its ids are
+    printed and the exit code is 5.
+    """
+    if lines and payload != "-":
+        raise click.UsageError("--lines reads stdin: write '-' in place of the payload.")
+    if lines:
+        batches = _batches()
+    else:
+        text = _decode(sys.stdin.buffer.read(), "stdin") if payload == "-" else payload
+        batches = iter([[_parse(text, "stdin" if payload == "-" else "the payload")]])
+    first = next(batches, None)
+    if first is None:
+        raise InvalidPayload("stdin has no line with a message.", remedy="Write one JSON document a line.")
+    with common.open(make=True) as queue:
+        _enqueue(common, partial(queue.enqueue_many, **options), first, batches)
+
+
+def _enqueue(
+    common: Common, write: Callable[[list[Any]], list[str]], first: list[Any], batches: Iterator[list[Any]]
+) -> None:
+    """Enqueue batch after batch; whatever happens, print the ids of those that are durable."""
+    ids: list[str] = []
+    try:
+        batch: list[Any] | None = first
+        while batch is not None:
+            ids += write(batch)
+            batch = next(batches, None)
+    except S3QueueError as error:
+        if not ids:
+            raise
+        _print(common, ids)
+        notes = " ".join(getattr(error, "__notes__", ()))
+        raise common.fail(f"{len(ids)} messages are enqueued, then: {error} {notes}".rstrip(), PARTLY) from error
+    _print(common, ids)
+
+
+def _print(common: Common, ids: list[str]) -> None:
+    emit(common.output, {"ids": ids}, "\n".join(ids))
+
+
+def _batches() -> Iterator[list[Any]]:
+    """Yield the documents on stdin, as many at once as go into one object."""
+    batch: list[Any] = []
+    size = 0
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        text = _decode(line, f"line {number}")
+        if not text.strip():
+            continue
+        if batch and (len(batch) >= MAX_MESSAGES_PER_OBJECT or size + len(line) > MAX_OBJECT_BYTES // 2):
+            yield batch
+            batch, size = [], 0
+        batch.append(_parse(text, f"line {number}"))
+        size += len(line)
+    if batch:
+        yield batch
+
+
+def _decode(data: bytes, where: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidPayload(f"What {where} has is not UTF-8: {error}.", remedy="Convert it (iconv).") from None
+
+
+def _parse(text: str, where: str) -> Any:
+    """Return the JSON value in ``text``; InvalidPayload says where it came from and what is wrong."""
+    if not text.strip():
+        raise InvalidPayload(f"There is nothing in {where} (0 B).", remedy="Give a JSON value; null is one.")
+    shown = text.strip() if len(text.strip()) <= _MAX_SHOWN else text.strip()[:_MAX_SHOWN] + "…"
+    try:
+        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_object)
+    except RecursionError:
+        raise InvalidPayload(f"What {where} has is nested too deeply: {shown}.", remedy="Flatten it.") from None
+    except ValueError as error:
+        raise InvalidPayload(
+            f"What {where} has is not JSON ({error}): {shown}.",
+            remedy="""Quote text twice: '"text"'; write objects as '{"key": "value"}'.""",
+        ) from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
+    """Return the pairs as a dict; a key given twice would silently lose a value."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} is there twice")
+    return found

@@ -1,0 +1,64 @@
+"""Data on stdout: plain aligned tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import click
+
+from s3queue.cli.options import JSON
+from s3queue.text import cells, clean, cut
+
+MAX_CELL: Final = 300
+"""Columns that one cell may take where the width of the terminal is not the limit."""
+_GAP: Final = "  "
+
+
+def emit(output: str, data: Any, text: str) -> None:
+    """Write ``data`` as JSON (ASCII, so that nothing in it can act on a terminal) or ``text``, as ``output`` says."""
+    click.echo(json.dumps(data, indent=2) if output == JSON else text)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, width: int | None = None) -> str:
+    """Return rows under their column names, numbers to the right; control characters become escapes.
+
+    Lines are cut at ``width`` columns (default: the terminal's; a pipe has 300 a cell).
+    """
+    lines = [[_cell(value) for value in row] for row in rows]
+    widths = [max(map(cells, column)) for column in zip(columns, *lines, strict=True)]
+    numeric = [bool(rows) and all(isinstance(row[index], int | float) for row in rows) for index in range(len(columns))]
+    limit = width or _terminal_width()
+    return "\n".join(_line(line, widths, numeric, limit) for line in [list(columns), *lines])
+
+
+def record(facts: Mapping[str, object]) -> str:
+    """Return one fact a line: name, value, aligned."""
+    names = max(map(len, facts), default=0)
+    return "\n".join(f"{name:<{names}}{_GAP}{_cell(value)}" for name, value in facts.items())
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return cut(clean(str(value)), MAX_CELL)
+
+
+def _line(line: Sequence[str], widths: Sequence[int], numeric: Sequence[bool], limit: int | None) -> str:
+    padded = []
+    for text, width, right in zip(line, widths, numeric, strict=True):
+        space = " " * (width - cells(text))
+        padded.append(space + text if right else text + space)
+    whole = _GAP.join(padded).rstrip()
+    return whole if limit is None else cut(whole, limit)
+
+
+def _terminal_width() -> int | None:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

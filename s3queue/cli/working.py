@@ -1,0 +1,113 @@
+"""``s3queue worker``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Any
+
+import click
+
+from s3queue.cli.options import FAILED, Common, setting, with_queue
+from s3queue.core.settings import Settings
+from s3queue.runtime.handler import load
+from s3queue.runtime.worker import Worker
+
+_READERS_AND_MORE = 24
+
+log = logging.getLogger("s3queue")
+
+
+@click.command(short_help="Process messages with a handler.")
+@click.argument("handler", metavar="MODULE:FUNCTION")
+@setting("--concurrency", type=int, default=8, show_default=True, help="Handlers at work at once.")
+@setting(
+    "--executor",
+    type=click.Choice(["thread", "process"]),
+    default="thread",
+    show_default=True,
+    help="Where handlers run.",
+)
+@setting("--handler-timeout", type=float, help="Seconds after which a handler's attempt fails.  [default: none]")
+@setting(
+    "--poll-interval", type=float, default=0.25, show_default=True, help="Seconds between looks while there is work."
+)
+@setting(
+    "--max-poll-interval", type=float, default=5.0, show_default=True, help="The same when there was none for long."
+)
+@setting("--prefetch", type=int, default=1000, show_default=True, help="Messages to hold at most.")
+@setting("--shutdown-grace", type=float, default=30.0, show_default=True, help="Seconds a stop waits for handlers.")
+@setting("--manual-ack", is_flag=True, help="A message is done only if the handler says ctx.ack().")
+@setting("--burst", is_flag=True, help="Stop when nothing is left that could be processed now.")
+@setting(
+    "--visibility-timeout", type=float, help="Seconds a claim hides a message, if the queue is new.  [default: 30]"
+)
+@setting("--max-attempts", type=int, help="Attempts before a message is dead, if the queue is new.  [default: 3]")
+@setting("--worker-id", help="Name of this worker, unique in the queue.  [default: a random one]")
+@setting("--report", type=click.FloatRange(min=0.1), help="Print a JSON line of metrics every so many seconds.")
+@with_queue
+def worker(
+    common: Common,
+    *,
+    handler: str,
+    report: float | None,
+    worker_id: str | None,
+    visibility_timeout: float | None,
+    max_attempts: int | None,
+    **options: Any,
+) -> None:
+    """Process messages with a handler: a function of (payload) or (payload, ctx) in an importable module.
+
+    The first SIGTERM or Ctrl-C takes no more messages, lets handlers finish, gives back the rest, and exits with 0. A
+    second one waits for no handler, gives back what they hold, and exits with 1.
+    """
+    function = load(handler)
+    queue = common.open(
+        make=True,
+        max_connections=max(32, options["concurrency"] + _READERS_AND_MORE),
+        visibility_timeout=visibility_timeout,
+        max_attempts=max_attempts,
+        worker_id=worker_id,
+    )
+    reports = _Reports(report is not None)
+    work = Worker(queue, function, report=reports, report_interval=report or 10.0, **options)
+    reports.worker = work
+    _tell_ignored(queue.settings, visibility_timeout, max_attempts)
+    log.info("%r: %s", queue, handler)
+    with queue:
+        work.run()
+    if report is not None:
+        reports(work.metrics())  # closing the queue cost requests too
+    if work.cut_short:
+        raise common.fail("A second signal stopped the worker; handlers that still ran will run again.", FAILED)
+
+
+class _Reports:
+    """Prints metrics, and stops the worker when nobody reads them any more: it belonged to whoever did."""
+
+    def __init__(self, wanted: bool) -> None:
+        self._wanted = wanted
+        self.worker: Worker | None = None
+
+    def __call__(self, metrics: dict[str, Any]) -> None:
+        if not self._wanted:
+            return
+        try:
+            print(json.dumps(metrics), flush=True)  # noqa: T201 - the data of this command
+        except BrokenPipeError:
+            self._wanted = False
+            sys.stdout = None  # nor will there be a complaint at exit that the rest could not be written
+            if self.worker is not None:
+                self.worker.stop(wait=False)
+
+
+def _tell_ignored(settings: Settings, visibility_timeout: float | None, max_attempts: int | None) -> None:
+    """Warn of settings that an existing queue has otherwise."""
+    wanted = {
+        "visibility_timeout": (visibility_timeout, settings.visibility_timeout_s),
+        "max_attempts": (max_attempts, settings.max_attempts),
+    }
+    for name, (asked, found) in wanted.items():
+        if asked is not None and asked != found:
+            log.warning("the queue has %s=%s; %s is for a new queue (Queue.configure changes it)", name, found, asked)

@@ -1,0 +1,62 @@
+"""From payloads to durable messages: everything is checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from s3queue.connection import Connection
+from s3queue.core.keys import ObjectName, check_label, message_id_at, rank_of
+from s3queue.core.message import Message
+from s3queue.core.payload import check_payload
+from s3queue.options import check_shape, chunks, visible_at_ms
+from s3queue.protocol.dedup import enqueue_once
+
+
+def produce(
+    connection: Connection,
+    payloads: Iterable[Any],
+    *,
+    delay: float,
+    visible_at: datetime | None,
+    priority: int,
+    max_attempts: int | None,
+    group: str | None,
+    headers: Mapping[str, str] | None,
+    dedup_id: str | None = None,
+) -> list[str]:
+    """Return the ids of the messages once all are durable; see :meth:`s3queue.Queue.enqueue_many`.
+
+    With ``dedup_id`` there is one payload, and its id may be that of a message enqueued before.
+    """
+    rank = rank_of(priority)
+    check_label("dedup_id", dedup_id, 1000)
+    settings, lane = connection.register.current(), connection.lane
+    items = list(payloads)
+    sizes = [check_payload(payload, settings.max_payload_bytes) for payload in items]
+    shape = check_shape(max_attempts, group, headers)
+    not_before_ms = visible_at_ms(lane.now_ms(), delay, visible_at)
+    if priority not in settings.priorities:
+        connection.register.change(lambda found: found.with_priority(priority))
+    ids: list[str] = []
+    for start, stop in chunks(sizes):
+        now = lane.now_ms()
+        name = ObjectName(rank, max(now, not_before_ms), lane.ids.new(now), stop - start)
+        made = [message_id_at(name.id, index) for index in range(stop - start)]
+        messages = [
+            Message(id_, payload, now, priority=priority, **shape)
+            for id_, payload in zip(made, items[start:stop], strict=True)
+        ]
+        try:
+            if dedup_id is not None:
+                made = [enqueue_once(lane, dedup_id, name, messages[0], int(settings.dedup_ttl_s * 1000))]
+            else:
+                lane.inbox.write(name, messages)
+        except Exception as error:
+            error.add_note(f"{len(ids)} of {len(items)} messages are durable; not confirmed: {made[0]} and after.")
+            raise
+        if lane.events.wanted("message-enqueued") and made[0] == messages[0].id:
+            lane.events.emit("message-enqueued", ids=made, object=str(name))
+        ids += made
+    return ids

@@ -1,0 +1,59 @@
+"""The journal of a lane: names settled lately, a few hundred an object, kept an hour.
+
+It tells a message that arrives late from the ghost of one that was processed. It is written before the ledger forgets a
+name, and must be read after the ledger that a name is judged against: what is forgotten in between is then in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from s3queue.core.codec import decode_journal, encode_journal
+from s3queue.core.upkeep import SETTLED_KEPT_MS
+from s3queue.errors import CorruptObject, NotFound
+from s3queue.protocol.lane import Lane
+from s3queue.store.port import CREATE, fetch
+
+
+def write(lane: Lane, names: Sequence[str]) -> None:
+    """Write names down as settled; one PUT."""
+    now = lane.now_ms()
+    lane.store.put(lane.keys.journal_object(lane.number, now, lane.ids.new(now)), encode_journal(names), CREATE)
+
+
+def read(lane: Lane) -> set[str]:
+    """Return all names in the journal; a GET each few hundred. CorruptObject if a part cannot be read."""
+    names: set[str] = set()
+    for key in _keys(lane):
+        try:
+            names |= decode_journal(fetch(lane.store, key).body, key)
+        except NotFound:
+            continue  # expired by another sweep: older than any copy that could still land
+    return names
+
+
+def expire(lane: Lane) -> None:
+    """Delete what is older than any ghost it could be needed for; the caller has just judged by it."""
+    prefix = lane.keys.journal(lane.number)
+    cutoff = lane.now_ms() - SETTLED_KEPT_MS
+    old = []
+    for entry in lane.store.list(prefix).entries:
+        written_at_ms = entry.key[len(prefix) :][:13]
+        if not written_at_ms.isdigit():
+            error = CorruptObject(entry.key, "it is not a journal object's name")
+            lane.events.emit("error", error=error, doing="expiring the journal")
+        elif int(written_at_ms) < cutoff:
+            old.append(entry.key)
+    if old:
+        lane.store.delete_many(old)
+
+
+def _keys(lane: Lane) -> list[str]:
+    prefix = lane.keys.journal(lane.number)
+    keys: list[str] = []
+    more = True
+    while more:
+        page = lane.store.list(prefix, after=keys[-1] if keys else "")
+        keys += [entry.key for entry in page.entries]
+        more = page.more
+    return [key for key in keys if key[len(prefix) :][:13].isdigit()]

@@ -1,0 +1,1 @@
+"""The real engine under a seeded scheduler, virtual time and faults."""

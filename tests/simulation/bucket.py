@@ -1,0 +1,190 @@
+"""The simulated bucket and its faults."""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from s3queue.errors import NotFound, PreconditionFailed, StoreUnavailable
+from s3queue.store.port import Create, Entry, Object, Page, PutMode, Replace
+from tests.simulation.world import Actor, Crashed, World
+
+T = TypeVar("T")
+
+
+@dataclass
+class Faults:
+    """How likely each fault is at a call, or how large; 0 switches it off."""
+
+    crash_before: float = 0.0
+    crash_after: float = 0.0
+    pause: float = 0.0
+    pause_s: float = 60.0
+    lost_answer: float = 0.0
+    late_put: float = 0.0
+    late_put_s: float = 40.0
+    unavailable: float = 0.0
+    throttled: float = 0.0
+    conflict: float = 0.0
+    partial_delete: float = 0.0
+    lost_for_all_s: float = 0.0
+    slow_list: float = 0.0
+    skew_s: float = 0.0
+    jump: float = 0.0
+    page: int = 1000
+
+
+class Bucket:
+    """What all actors see: keys, bodies, ETags (the MD5 of the body, as S3 has it). Calls happen at one instant each."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Object] = {}
+        self._keys: list[str] = []
+        self.on_put: Callable[[str, Object | None, Object], None] = lambda key, before, after: None
+        self.on_delete: Callable[[str, Object], None] = lambda key, before: None
+
+    def get(self, key: str, if_none_match: str | None) -> Object | None:
+        found = self.objects.get(key)
+        if found is None:
+            raise NotFound(key)
+        return None if found.etag == if_none_match else found
+
+    def put(self, key: str, body: bytes, mode: PutMode) -> str:
+        before = self.objects.get(key)
+        if isinstance(mode, Create) and before is not None:
+            raise PreconditionFailed(key, expected="absent", found="an object")
+        if isinstance(mode, Replace) and (before is None or before.etag != mode.etag):
+            raise PreconditionFailed(key, expected=mode.etag, found=before.etag if before else "nothing")
+        after = Object(body, hashlib.md5(body, usedforsecurity=False).hexdigest())
+        if before is None:
+            bisect.insort(self._keys, key)
+        self.objects[key] = after
+        self.on_put(key, before, after)
+        return after.etag
+
+    def delete(self, key: str) -> None:
+        before = self.objects.pop(key, None)
+        if before is not None:
+            del self._keys[bisect.bisect_left(self._keys, key)]
+            self.on_delete(key, before)
+
+    def list(self, prefix: str, after: str, limit: int) -> Page:
+        start = bisect.bisect_left(self._keys, prefix) if after < prefix else bisect.bisect_right(self._keys, after)
+        found: list[Entry] = []
+        for key in self._keys[start : start + limit + 1]:
+            if not key.startswith(prefix):
+                break
+            found.append(Entry(key, len(self.objects[key].body)))
+        return Page(tuple(found[:limit]), len(found) > limit)
+
+
+class SimStore:
+    """One actor's way to the bucket: latency, and the faults of the moment."""
+
+    def __init__(self, world: World, bucket: Bucket, actor: Actor, faults: Callable[[], Faults]) -> None:
+        self._world, self._bucket, self._actor, self._faults = world, bucket, actor, faults
+
+    @property
+    def location(self) -> str:
+        return "sim://bucket"
+
+    def now_ms(self) -> int:
+        return int((self._world.now_s + self._actor.skew_s) * 1000)
+
+    def get(self, key: str, if_none_match: str | None = None) -> Object | None:
+        return self._call("GET", key, lambda: self._bucket.get(key, if_none_match))
+
+    def put(self, key: str, body: bytes, mode: PutMode) -> str:
+        return self._call("PUT", key, lambda: self._bucket.put(key, body, mode), writes=True)
+
+    def delete(self, key: str) -> None:
+        self._call("DELETE", key, lambda: self._bucket.delete(key), writes=True)
+
+    def delete_many(self, keys: Sequence[str]) -> tuple[str, ...]:
+        def act() -> tuple[str, ...]:
+            left = []
+            for key in keys:
+                if self._chance("partial_delete"):
+                    left.append(key)
+                else:
+                    self._bucket.delete(key)
+            return tuple(left)
+
+        return self._call("POST", keys[0], act, writes=True)
+
+    def list(self, prefix: str, after: str = "", limit: int = 1000) -> Page:
+        if self._chance("slow_list"):
+            self._world.park(self._actor, self._world.random.uniform(1, 10))
+        page = min(limit, self._faults().page)
+        return self._call("LIST", prefix, lambda: self._bucket.list(prefix, after, page))
+
+    def close(self) -> None:
+        return None
+
+    def _chance(self, fault: str) -> bool:
+        happens = self._world.random.random() < getattr(self._faults(), fault)
+        if happens:
+            self._world.faults[fault] += 1
+        return happens
+
+    def _call(self, verb: str, key: str, act: Callable[[], T], *, writes: bool = False) -> T:
+        world, actor, faults = self._world, self._actor, self._faults()
+        if actor.doomed:
+            raise Crashed
+        if self._chance("crash_before"):
+            world.note(f"{actor.name} crashes before {verb} {key}")
+            raise self._crash()
+        if self._chance("jump"):
+            actor.skew_s = world.random.uniform(-1, 1) * faults.skew_s
+        if self._chance("pause"):
+            seconds = world.random.uniform(0.1, 1) * faults.pause_s
+            world.note(f"{actor.name} pauses {seconds:.1f} s before {verb} {key}")
+            world.park(actor, seconds)
+        world.park(actor, self._latency())
+        for fault in ("throttled", "unavailable", "conflict"):
+            if (fault != "conflict" or verb == "PUT") and self._chance(fault):
+                world.note(f"{actor.name} {verb} {key}: {fault}")
+                world.park(actor, self._latency())
+                raise StoreUnavailable(fault, key=key, throttled=fault == "throttled", maybe_applied=False)
+        if writes and verb == "PUT" and self._chance("late_put"):
+            after_s = world.random.uniform(0.1, 1) * faults.late_put_s
+            world.note(f"{actor.name} {verb} {key}: no answer, lands {after_s:.1f} s later")
+            world.at(world.now_s + after_s, lambda: self._land(key, act))
+            world.park(actor, self._latency() * 5)
+            raise StoreUnavailable("timed out", key=key, maybe_applied=True)
+        try:
+            answer = act()
+        except (NotFound, PreconditionFailed) as error:
+            world.note(f"{actor.name} {verb} {key}: {type(error).__name__}")
+            world.park(actor, self._latency())
+            if self._chance("lost_answer"):
+                raise StoreUnavailable("timed out", key=key, maybe_applied=writes) from None
+            raise
+        world.note(f"{actor.name} {verb} {key}")
+        if self._chance("crash_after"):
+            world.note(f"{actor.name} crashes after {verb} {key}")
+            raise self._crash()
+        lost = self._chance("lost_answer")
+        world.park(actor, self._latency())
+        if lost:
+            world.note(f"{actor.name} {verb} {key}: answer lost")
+            raise StoreUnavailable("timed out", key=key, maybe_applied=writes)
+        return answer
+
+    def _land(self, key: str, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except PreconditionFailed:
+            self._world.note(f"a late PUT {key} is refused")
+        else:
+            self._world.note(f"a late PUT {key} lands")
+
+    def _latency(self) -> float:
+        return self._world.random.lognormvariate(0, 0.5) * 0.012
+
+    def _crash(self) -> BaseException:
+        self._actor.doomed = True
+        return Crashed()

@@ -1,0 +1,183 @@
+"""What really happened, seen from the bucket: every ledger version is checked, every message followed to its end.
+
+Nothing here trusts the engine's own view of a run: the recorder sits beneath all actors, where objects change.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from s3queue.core.codec import decode_ledger, decode_letter, decode_messages
+from s3queue.core.invariants import step_violations, violations
+from s3queue.core.keys import Keys, ObjectName, count_of, parse_letter
+from s3queue.core.ledger import Ledger
+from s3queue.core.payload import Seal
+from s3queue.errors import CorruptObject
+from s3queue.store.port import Object
+from tests.simulation.bucket import Bucket
+from tests.simulation.world import World
+
+Spot = tuple[str, int]
+"""A message's place: object name and index."""
+
+
+@dataclass
+class History:
+    """The record of one run."""
+
+    world: World
+    bucket: Bucket
+    keys: Keys
+    lease_s: float
+    check_leases: bool = True
+    acked: set[str] = field(default_factory=set)
+    executed: Counter[str] = field(default_factory=Counter)
+    runs: Counter[tuple[str, int]] = field(default_factory=Counter)
+    attempts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    told_completed: Counter[str] = field(default_factory=Counter)
+    ids: dict[Spot, str] = field(default_factory=dict)
+    ended: Counter[str] = field(default_factory=Counter)
+    found: list[str] = field(default_factory=list)
+    ledger: Ledger = field(default_factory=Ledger)
+    _left: set[Spot] = field(default_factory=set)
+    _claimed_at: dict[Spot, tuple[int, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.bucket.on_put = self._on_put
+        self.bucket.on_delete = self._on_delete
+
+    def violation(self, text: str) -> None:
+        """Note that a rule was broken."""
+        self.found.append(f"{self.world.now_s:.3f} {text}")
+        self.world.note(f"VIOLATION {text}")
+
+    # -- as it happens --
+
+    def _on_put(self, key: str, before: Object | None, after: Object) -> None:
+        inbox = self.keys.inbox(0)
+        try:
+            if key == self.keys.ledger(0):
+                self._on_ledger(decode_ledger(after.body, key), overwrote=before)
+            elif key.startswith(inbox):
+                name = ObjectName.parse(self.keys.name_in(inbox, key))
+                if name is not None:
+                    for index, message in enumerate(decode_messages(after.body, key, name, Seal())):
+                        self.ids[str(name), index] = message.id
+        except CorruptObject:
+            self.world.note(f"a corrupt object is put at {key}")
+
+    def _on_delete(self, key: str, before: Object) -> None:
+        inbox = self.keys.inbox(0)
+        if key.startswith(inbox):
+            name = self.keys.name_in(inbox, key)
+            if name in self.ledger.held_names():
+                self.violation(f"deletion follows settlement: {name} is deleted while it is held")
+            elif name not in self.ledger.settled and name > self.ledger.cursor(int(name[0])):
+                self.violation(f"deletion follows settlement: {name} is deleted unticketed")
+
+    def _on_ledger(self, after: Ledger, overwrote: Object | None) -> None:
+        before = self.ledger
+        if overwrote is None and before.revision:
+            self.violation("the ledger was created twice")
+        if after.revision <= before.revision:
+            self.violation(f"revision {after.revision} was written over {before.revision}: books were lost")
+        for text in (*violations(after), *step_violations(before, after)):
+            self.violation(text)
+        was, now = _places(before), _places(after)
+        for spot in was.keys() - now.keys():
+            if spot in self._left:
+                self.violation(f"{spot} leaves the books twice")
+            self._left.add(spot)
+            if spot not in _lines(before):
+                self.ended[self.ids.get(spot, "?")] += 1
+        self._note_discards(before, after, was)
+        for spot in now.keys() & self._left:
+            self.violation(f"completes once: {spot} comes back after it was settled")
+        self._check_claims(was, now, after)
+        self.ledger = after
+
+    def _note_discards(self, before: Ledger, after: Ledger, was: dict[Spot, int]) -> None:
+        """Objects that are settled without ever having been in a ticket were thrown away by an operator."""
+        moving = {line.target: line.message_id for line in before.outbox.values() if line.kind != "dead"}
+        for name in after.settled.keys() - before.settled.keys():
+            for spot in ((name, index) for index in range(count_of(name))):
+                if spot not in was and spot not in self._left:
+                    self._left.add(spot)
+                    self.ended[self.ids.get(spot) or moving.get(name, "?")] += 1
+
+    def _check_claims(self, was: dict[Spot, int], now: dict[Spot, int], after: Ledger) -> None:
+        """Nobody is given a message while somebody else may rely on a claim of it, by true time."""
+        lost_before, lost_now = _lost_claims(self.ledger), _lost_claims(after)
+        for spot, token in now.items():
+            old = self._claimed_at.get(spot)
+            if token > 0 and (old is None or old[0] != token):
+                self._claimed_at[spot] = (token, self.world.now_s)
+            rescued = lost_now.get(spot, 0) > lost_before.get(spot, 0)
+            if self.check_leases and rescued and old is not None and was.get(spot) == old[0]:
+                held_s = self.world.now_s - old[1]
+                if held_s < self.lease_s * 0.9:
+                    self.violation(f"one unexpired claim: {spot} is rescued {held_s:.2f} s after it was claimed")
+
+    # -- at the end --
+
+    def letters(self) -> Counter[str]:
+        """Return how many dead letters each message has."""
+        found: Counter[str] = Counter()
+        for key in self.bucket.objects:
+            if key.startswith(self.keys.dlq) and parse_letter(self.keys.name_in(self.keys.dlq, key)):
+                found[decode_letter(self.bucket.objects[key].body, key, Seal()).id] += 1
+        return found
+
+    def unfinished(self) -> set[str]:
+        """Return the ids of messages that have not come to an end."""
+        letters = self.letters()
+        return {id_ for id_ in {*self.ids.values(), *self.acked} if not self.ended[id_] and not letters[id_]}
+
+    def check_end(self, max_attempts: int) -> None:
+        """Check a drained run: total queue, attempts, books equal to history."""
+        letters = self.letters()
+        for id_ in sorted({*self.ids.values(), *self.acked}):
+            ends = self.ended[id_] + letters[id_]
+            if ends == 0:
+                acked = "acknowledged" if id_ in self.acked else "written"
+                self.violation(f"nothing is lost: {acked} message {id_} has no end")
+            elif ends > 1:
+                self.violation(f"completes once: {id_} ended {self.ended[id_]} times, with {letters[id_]} letters")
+        for id_ in self.executed.keys() - set(self.ids.values()):
+            self.violation(f"nothing is invented: {id_} was executed and never enqueued")
+        for id_, attempt in self.attempts.items():
+            if attempt > max_attempts:
+                self.violation(f"attempts: {id_} had attempt {attempt} of {max_attempts}")
+        if self.ledger.tickets or self.ledger.outbox:
+            self.violation(f"liveness: {len(self.ledger.tickets)} tickets and {len(self.ledger.outbox)} lines are left")
+
+    def duplicates(self) -> int:
+        """Return how many executions there were beyond one of each attempt of each message (a replay begins anew)."""
+        return sum(self.runs.values()) - len(self.runs)
+
+
+def _places(ledger: Ledger) -> dict[Spot, int]:
+    """Return where each message of the books is, with the token of its claim (0: none)."""
+    places = {
+        (part.name, index): ticket.token
+        for ticket in ledger.tickets.values()
+        for part in ticket.parts
+        for index in part.indices()
+    }
+    places.update(dict.fromkeys(_lines(ledger), 0))
+    return places
+
+
+def _lines(ledger: Ledger) -> set[Spot]:
+    return {(line.source, line.index) for line in ledger.outbox.values() if line.holds_source}
+
+
+def _lost_claims(ledger: Ledger) -> dict[Spot, int]:
+    return {
+        (part.name, index): len(part.rescues)
+        for ticket in ledger.tickets.values()
+        for part in ticket.parts
+        if part.rescues
+        for index in part.indices()
+    }

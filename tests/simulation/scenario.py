@@ -1,0 +1,273 @@
+"""One run: producers, workers and an operator on one queue under faults, then calm, then the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from s3queue.core.keys import Keys
+from s3queue.core.message import Failure
+from s3queue.core.retry import RetryPolicy
+from s3queue.errors import NonRetriable, S3QueueError
+from s3queue.ids import SeededIds
+from s3queue.protocol.consumer import Consumer, Delivery, Recorded
+from s3queue.queue import Queue
+from tests.simulation.bucket import Bucket, Faults, SimStore
+from tests.simulation.history import History
+from tests.simulation.world import START_S, Actor, Crashed, SimClock, World
+
+LEASE_S = 10.0
+STORM_S = 90.0
+CALM_S = 4 * 3600.0
+MAX_STEPS = 60_000
+CALM = Faults(page=1000)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What a seed makes of a run."""
+
+    seed: int
+    workers: int = 3
+    producers: int = 2
+    messages: int = 30
+    max_attempts: int = 3
+    faults: Faults = field(default_factory=Faults)
+    operator: bool = False
+    poison: bool = True
+
+
+@dataclass
+class Outcome:
+    """What came of a run."""
+
+    seed: int
+    steps: int
+    digest: str
+    violations: list[str]
+    faults: dict[str, int]
+    duplicates: int
+    messages: int
+    trace: list[str] | None
+
+
+class Run:
+    """A scenario being played."""
+
+    def __init__(self, scenario: Scenario, *, keep_trace: bool = False) -> None:
+        self.scenario = scenario
+        self.world = World(scenario.seed, keep_trace=keep_trace)
+        self.bucket = Bucket()
+        self.faults = scenario.faults
+        self.stopping = False
+        self.producing = 0
+        self.incarnations = 0
+        keys = Keys(self.queue(Actor("keys", lambda actor: None)).root)
+        within = scenario.faults.skew_s <= 1.0
+        self.history = History(self.world, self.bucket, keys, LEASE_S, check_leases=within)
+        self.world.on_death = self._revive
+
+    def queue(self, actor: Actor) -> Queue:
+        """Return the production queue on this actor's store, clock and ids."""
+        return Queue(
+            "sim",
+            store=SimStore(self.world, self.bucket, actor, lambda: self.faults),
+            clock=SimClock(self.world, actor),
+            ids=SeededIds(f"{self.scenario.seed}/{actor.name}"),
+            worker_id=actor.name,
+            probe=False,
+            visibility_timeout=LEASE_S,
+            max_attempts=self.scenario.max_attempts,
+            retry=RetryPolicy(base_s=1, cap_s=10),
+        )
+
+    # -- playing --
+
+    def play(self) -> Outcome:
+        """Play the run to its end and return what came of it."""
+        world, random = self.world, self.world.random
+        for number in range(self.scenario.producers):
+            self.producing += 1
+            world.spawn(f"p{number}", self.produce, at_s=START_S + random.uniform(0, 5), skew_s=self._skew())
+        for number in range(self.scenario.workers):
+            world.spawn(f"w{number}", self.work, at_s=START_S + random.uniform(0, 5), skew_s=self._skew())
+        if self.scenario.operator:
+            world.spawn("op", self.operate, at_s=START_S + 10, skew_s=self._skew())
+        world.run(START_S + STORM_S, MAX_STEPS)
+        self.faults = CALM
+        world.note("calm")
+        if not any(not actor.done and actor.name.startswith("w") for actor in world.actors):
+            world.spawn("w-last", self.work)
+        world.run(START_S + STORM_S + CALM_S, MAX_STEPS, self._is_over)
+        if not self._is_over():
+            self.history.violation(f"liveness: not drained {CALM_S} s after the last fault")
+        self.stopping = True
+        world.kill_all()
+        for actor in world.actors:
+            if actor.error is not None:
+                self.history.violation(f"{actor.name} failed: {type(actor.error).__name__}: {actor.error}")
+        self.history.check_end(self.scenario.max_attempts)
+        if self.scenario.faults == CALM and not self.scenario.operator and self.history.duplicates():
+            self.history.violation(f"{self.history.duplicates()} duplicates without a fault")
+        return Outcome(
+            self.scenario.seed,
+            world.steps,
+            world.digest(),
+            self.history.found,
+            dict(world.faults),
+            self.history.duplicates(),
+            len(self.history.ids),
+            world.trace,
+        )
+
+    def _is_over(self) -> bool:
+        if self.world.steps % 50 or self.producing:
+            return False
+        ledger = self.history.ledger
+        return not ledger.tickets and not ledger.outbox and not self.history.unfinished()
+
+    def _skew(self) -> float:
+        return self.world.random.uniform(-1, 1) * self.scenario.faults.skew_s
+
+    def _revive(self, actor: Actor) -> None:
+        """Start a dead worker anew, under another name, a while later; a dead producer is gone."""
+        if actor.name.startswith("p"):
+            self.producing -= 1
+        elif actor.name == "op":
+            self.world.spawn("op-resumes", self.resume, at_s=self.world.now_s + 5)
+        elif actor.name.startswith("w") and not self.stopping:
+            self.incarnations += 1
+            name = f"{actor.name.partition('.')[0]}.{self.incarnations}"
+            at_s = self.world.now_s + self.world.random.uniform(0.5, 15)
+            self.world.spawn(name, self.work, at_s=at_s, skew_s=self._skew())
+
+    # -- the actors --
+
+    def produce(self, actor: Actor) -> None:
+        """Enqueue messages in ones and in many, some delayed, some urgent."""
+        queue, random, clock = self.queue(actor), self.world.random, SimClock(self.world, actor)
+        left = self.scenario.messages
+        while left > 0:
+            count = min(left, random.choice((1, 1, 1, 2, 5, 12)))
+            left -= count
+            payloads = [{"plan": self._plan()} for _ in range(count)]
+            delay, priority = random.choice((0, 0, 0, 2, 8)), random.choice((0, 0, 0, 0, 5))
+            try:
+                self.history.acked.update(queue.enqueue_many(payloads, delay=delay, priority=priority))
+            except S3QueueError as error:
+                self.world.note(f"{actor.name} is not told: {error}")
+            clock.sleep(random.uniform(0, 3))
+        self.producing -= 1
+
+    def _plan(self) -> str:
+        plans = ["ok"] * 8 + ["fail-once", "fail", "never"] + (["poison"] if self.scenario.poison else [])
+        return self.world.random.choice(plans)
+
+    def work(self, actor: Actor) -> None:
+        """Do what a worker does, one step at a time, until the run is over."""
+        queue, random, clock = self.queue(actor), self.world.random, SimClock(self.world, actor)
+        while not self.stopping:
+            try:
+                connection = queue.connect()
+                consumer = connection.consumer
+                got = consumer.exchange(random.choice((1, 3, 8, 20)))
+                for delivery in got:
+                    self._execute(actor, consumer, delivery)
+                    if consumer.needs_extension():
+                        consumer.exchange(0)
+                if consumer.pending() or random.random() < 0.3:
+                    consumer.exchange(0)
+                connection.janitor.tick(flush=random.random() < 0.1)
+                connection.sweeper.step()
+                if connection.lane.committer.has_deferred and random.random() < 0.5:
+                    connection.lane.committer.commit()
+            except S3QueueError as error:
+                self.world.note(f"{actor.name} meets {type(error).__name__}: {error}")
+                got = []
+            busy = 0.5 if got else 3 if self.faults is not CALM else 30
+            clock.sleep(random.uniform(0.1, 1) * busy)
+
+    def _execute(self, actor: Actor, consumer: Consumer, delivery: Delivery) -> None:
+        if not consumer.is_trusted(delivery):
+            consumer.drop(delivery)
+            return
+        history, world = self.history, self.world
+        history.executed[delivery.id] += 1
+        history.runs[delivery.id, delivery.attempt] += 1
+        history.attempts[delivery.id] = max(history.attempts[delivery.id], delivery.attempt)
+        world.note(f"{actor.name} runs {delivery.id} attempt {delivery.attempt}")
+        world.park(actor, world.random.choice((0.001, 0.01, 0.1, 0.1, 1.0, 4.0)))
+        plan = delivery.message.payload["plan"]
+        if plan == "poison":
+            world.faults["poison"] += 1
+            actor.doomed = True
+            raise Crashed
+        consumer.record(self._outcome(consumer, delivery, plan))
+
+    @staticmethod
+    def _outcome(consumer: Consumer, delivery: Delivery, plan: str) -> Recorded:
+        if plan == "fail" or (plan == "fail-once" and delivery.attempt == 1):
+            return consumer.failed(delivery, Failure("ValueError", "planned"))
+        if plan == "never":
+            return consumer.failed(delivery, Failure.of(NonRetriable("planned")))
+        return consumer.completed(delivery)
+
+    def operate(self, actor: Actor) -> None:
+        """Pause, resume, replay dead letters, throw them away, truncate: in the middle of everything."""
+        queue, random, clock = self.queue(actor), self.world.random, SimClock(self.world, actor)
+        acts: list[Callable[[], object]] = [
+            queue.pause,
+            queue.resume,
+            lambda: queue.dlq.replay(filter=lambda letter: letter.payload["plan"] != "poison"),
+            queue.truncate,
+            queue.stats,
+        ]
+        while self.world.now_s < START_S + STORM_S - 15:
+            try:
+                random.choice(acts)()
+            except S3QueueError as error:
+                self.world.note(f"{actor.name} meets {type(error).__name__}: {error}")
+            clock.sleep(random.uniform(2, 20))
+        self.resume(actor)
+
+    def resume(self, actor: Actor) -> None:
+        """Leave the queue running."""
+        queue, clock = self.queue(actor), SimClock(self.world, actor)
+        while True:
+            try:
+                queue.resume()
+            except S3QueueError:
+                clock.sleep(1)
+            else:
+                return
+
+
+STORMS: dict[str, Faults] = {
+    "calm": CALM,
+    "crashes": Faults(crash_before=0.004, crash_after=0.004),
+    "lost answers": Faults(lost_answer=0.05),
+    "late puts": Faults(late_put=0.05, lost_answer=0.02),
+    "very late puts": Faults(late_put=0.05, late_put_s=700.0),
+    "throttling": Faults(throttled=0.15, unavailable=0.05, conflict=0.1),
+    "pauses": Faults(pause=0.01, pause_s=40.0, crash_after=0.002),
+    "skew": Faults(skew_s=1.0, pause=0.003, pause_s=20.0),
+    "wild clocks": Faults(skew_s=3600.0, jump=0.003, lost_answer=0.01),
+    "paging": Faults(page=3, slow_list=0.05, partial_delete=0.2, late_put=0.02),
+    "everything": Faults(
+        crash_before=0.002, crash_after=0.002, pause=0.004, pause_s=30.0, lost_answer=0.02, late_put=0.02,
+        unavailable=0.02, throttled=0.03, conflict=0.03, partial_delete=0.1, slow_list=0.02, skew_s=0.9, page=7,
+    ),
+}  # fmt: skip
+
+
+def scenario(seed: int) -> Scenario:
+    """Return the scenario of a seed: the storms take turns, every other one with an operator."""
+    names = list(STORMS)
+    storm = STORMS[names[seed % len(names)]]
+    operator = seed // len(names) % 2 == 1
+    return Scenario(seed, workers=2 + seed % 3, faults=replace(storm), operator=operator, poison=storm != CALM)
+
+
+def play(seed: int, *, keep_trace: bool = False) -> Outcome:
+    """Play a seed."""
+    return Run(scenario(seed), keep_trace=keep_trace).play()

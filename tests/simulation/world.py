@@ -1,0 +1,151 @@
+"""Virtual time and one turn at a time: the scheduler of the simulation.
+
+Each actor is a real thread that runs the real engine. It parks at every call of a port (store, clock), and a seeded
+scheduler lets exactly one go on at a time, in the order of virtual time. So a run depends on its seed alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+START_S = 1_700_000_000.0
+_STACK_BYTES = 512 * 1024
+
+
+class Crashed(BaseException):
+    """Raised in an actor's thread at a port call: the process it stands for is dead."""
+
+
+@dataclass
+class Actor:
+    """A simulated process: a thread, its skewed clock, and whether it has been killed."""
+
+    name: str
+    run: Callable[[Actor], None]
+    go: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    skew_s: float = 0.0
+    doomed: bool = False
+    done: bool = False
+    error: BaseException | None = None
+
+
+class World:
+    """The scheduler: virtual time, the actors, and the trace of every turn."""
+
+    def __init__(self, seed: int, *, keep_trace: bool = False) -> None:
+        self.seed = seed
+        self.random = Random(seed)
+        self.now_s = START_S
+        self.steps = 0
+        self.faults: Counter[str] = Counter()
+        self.trace: list[str] | None = [] if keep_trace else None
+        self._digest = hashlib.sha256()
+        self._heap: list[tuple[float, int, Actor | Callable[[], None]]] = []
+        self._serial = 0
+        self._back = threading.Semaphore(0)
+        self.actors: list[Actor] = []
+        self.after_step: Callable[[], None] = lambda: None
+        self.on_death: Callable[[Actor], None] = lambda actor: None
+
+    # -- the scheduler's side --
+
+    def spawn(self, name: str, run: Callable[[Actor], None], *, at_s: float | None = None, skew_s: float = 0.0) -> Actor:
+        """Start an actor at virtual time ``at_s``."""
+        actor = Actor(name, run, skew_s=skew_s)
+        self.actors.append(actor)
+        threading.stack_size(_STACK_BYTES)
+        threading.Thread(target=self._body, args=(actor,), name=name, daemon=True).start()
+        self._push(self.now_s if at_s is None else at_s, actor)
+        return actor
+
+    def at(self, time_s: float, act: Callable[[], None]) -> None:
+        """Do something at a virtual time, in no actor's name: a late PUT lands, a burst ends."""
+        self._push(time_s, act)
+
+    def _push(self, time_s: float, what: Actor | Callable[[], None]) -> None:
+        self._serial += 1
+        heapq.heappush(self._heap, (time_s, self._serial, what))
+
+    def run(self, until_s: float, max_steps: int, stop: Callable[[], bool] = lambda: False) -> None:
+        """Hand out turns until nothing is left, time or steps are over, or ``stop`` says so."""
+        while self._heap and self._heap[0][0] <= until_s and self.steps < max_steps and not stop():
+            time_s, _, what = heapq.heappop(self._heap)
+            self.now_s = max(self.now_s, time_s)
+            self.steps += 1
+            if isinstance(what, Actor):
+                if not what.done:
+                    what.go.release()
+                    self._back.acquire()
+            else:
+                what()
+            self.after_step()
+
+    def kill_all(self) -> None:
+        """End every thread that is left."""
+        for actor in self.actors:
+            while not actor.done:
+                actor.doomed = True
+                actor.go.release()
+                self._back.acquire()
+
+    def kill(self, actor: Actor) -> None:
+        """Let the actor die at its next turn."""
+        actor.doomed = True
+
+    def note(self, text: str) -> None:
+        """Write a line of the trace."""
+        line = f"{self.now_s - START_S:10.3f} {text}"
+        self._digest.update(line.encode())
+        if self.trace is not None:
+            self.trace.append(line)
+
+    def digest(self) -> str:
+        """Return a digest of the whole trace: equal for equal runs."""
+        return self._digest.hexdigest()
+
+    # -- the actors' side --
+
+    def _body(self, actor: Actor) -> None:
+        actor.go.acquire()
+        try:
+            if not actor.doomed:
+                actor.run(actor)
+        except Crashed:
+            self.on_death(actor)
+        except BaseException as error:  # noqa: BLE001 - told to the scheduler, which fails the run
+            actor.error = error
+        finally:
+            actor.done = True
+            self._back.release()
+
+    def park(self, actor: Actor, seconds: float) -> None:
+        """Give the turn back for ``seconds`` of virtual time."""
+        if actor.doomed:
+            raise Crashed
+        self._push(self.now_s + seconds, actor)
+        self._back.release()
+        actor.go.acquire()
+        if actor.doomed:
+            raise Crashed
+
+
+class SimClock:
+    """An actor's clock: virtual, with the actor's skew on the wall clock."""
+
+    def __init__(self, world: World, actor: Actor) -> None:
+        self._world, self._actor = world, actor
+
+    def now_ms(self) -> int:
+        return int((self._world.now_s + self._actor.skew_s) * 1000)
+
+    def monotonic(self) -> float:
+        return self._world.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self._world.park(self._actor, seconds)
