@@ -73,7 +73,10 @@ def steady(plan: Plan) -> Figures:
         timeout_s = 30 + messages / STEADY_PER_S * 2
         figures = of_runs([measure(plan.site, queue, [*workers, producer], run, done=completed, timeout_s=timeout_s)])
     report = run.reports[-1]
-    return figures | {"enqueue_p50_ms": sorted(report["enqueue_ms"])[messages // 2], "producer_late_ms": report["late_ms"]}
+    return figures | {
+        "enqueue_p50_ms": sorted(report["enqueue_ms"])[messages // 2],
+        "producer_late_ms": report["late_ms"],
+    }
 
 
 def backlog(plan: Plan) -> Figures:

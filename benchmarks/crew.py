@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 from benchmarks.part import Part, Report, make
 from benchmarks.site import Site
@@ -47,12 +47,13 @@ class Here:
         self._part = make(kind, self._site.far, queue, options)
 
     def go(self) -> None:
-        assert self._part is not None
-        self._part.go()
+        if self._part is not None:
+            self._part.go()
 
     def stop(self) -> Report:
-        assert self._part is not None
         part, self._part = self._part, None
+        if part is None:
+            raise RuntimeError("This member of the crew was not made ready.")
         return part.stop()
 
     def close(self) -> None:
@@ -69,14 +70,13 @@ class There:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.part"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        self._commands, self._answers = cast(IO[str], self._process.stdin), cast(IO[str], self._process.stdout)
         self.pid = self._process.pid
 
     def _ask(self, **command: Any) -> Report:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        self._commands.write(json.dumps(command) + "\n")
+        self._commands.flush()
+        line = self._answers.readline()
         if not line:
             raise RuntimeError(f"A process of the benchmark ended (status {self._process.wait(_END_TIMEOUT_S)}).")
         answer: Report = json.loads(line)
@@ -99,9 +99,8 @@ class There:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        self._commands.close()
+        self._answers.close()
 
 
 @contextmanager

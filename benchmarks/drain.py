@@ -48,8 +48,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def table(results: list[Figures]) -> str:
     """Return the figures as a table, and below it how each case stands to its goals."""
     lines = [f"{'case':<12}" + "".join(f"{name.removesuffix('_per_message'):>17}" for name in COLUMNS)]
-    for figures in results:
-        lines.append(f"{figures['case']:<12}" + "".join(f"{figures[name]:>17,g}" for name in COLUMNS))
+    lines += [f"{each['case']:<12}" + "".join(f"{each[name]:>17,g}" for name in COLUMNS) for each in results]
     lines.append("")
     for figures in results:
         verdict = {True: "met", False: "NOT met", None: "not comparable"}[figures["met"]]

@@ -46,7 +46,14 @@ GOALS: dict[str, tuple[Goal, ...]] = {
     "failing": (Goal("billed_per_dying_message", "≤", 10),),
     "memory-flat": (Goal("rss_ratio", "≤", FLAT),),
 }
-MESSAGES = {"bulk": 50_000, "singles": 5_000, "steady": 3_000, "backlog": 50_000, "failing": 500, "memory-flat": 100_000}
+MESSAGES = {
+    "bulk": 50_000,
+    "singles": 5_000,
+    "steady": 3_000,
+    "backlog": 50_000,
+    "failing": 500,
+    "memory-flat": 100_000,
+}
 """How many messages a case has unless told otherwise; its goals are meant for these."""
 
 

@@ -29,8 +29,10 @@ class Noop:
         self.first_start_ms = self.first_start_ms or started_ms
         # A backlog that was enqueued before the clock ran waits from then on.
         self.waits_ms.append(started_ms - max(to_ms(ctx.enqueued_at), self.ready_at_ms))
-        self.work(payload)
-        self.last_end_ms = now_ms()
+        try:
+            self.work(payload)
+        finally:
+            self.last_end_ms = now_ms()
 
     def work(self, payload: Any) -> None:
         """Do nothing."""

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -56,7 +57,7 @@ class WorkerPart:
     def _run(self) -> None:
         try:
             self._worker.run(signals=False)
-        except Exception as error:  # told in the report: the harness says what went wrong
+        except Exception as error:  # noqa: BLE001 - told in the report: the harness says what went wrong
             self._error = f"{type(error).__name__}: {error}"
 
     def go(self) -> None:
@@ -106,7 +107,7 @@ class ProducerPart:
         self._late_s = max(self._late_s, started - due)
         try:
             self._queue.enqueue({"number": number})
-        except Exception as error:  # told in the report
+        except Exception as error:  # noqa: BLE001 - told in the report
             self._errors.append(f"{type(error).__name__}: {error}")
         self._took_s.append(time.monotonic() - started)
 
@@ -125,7 +126,7 @@ class ProducerPart:
         }
 
 
-PARTS = {"worker": WorkerPart, "producer": ProducerPart}
+PARTS: dict[str, Callable[..., Part]] = {"worker": WorkerPart, "producer": ProducerPart}
 
 
 def make(kind: str, address: Address, queue: str, options: dict[str, Any]) -> Part:

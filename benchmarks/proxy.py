@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections import deque
 from types import TracebackType
-from typing import Final, Self, cast
+from typing import IO, Final, Self, cast
 
 HOST: Final = "127.0.0.1"
 _END: Final = b""
@@ -37,7 +37,7 @@ class Client(asyncio.Protocol):
         self._late: deque[tuple[float, bytes]] = deque()
         self._late_bytes = 0
         self._server: asyncio.Transport | None = None
-        self._waiting = True  # for the connection to the server, or for a timer
+        self._waiting = False  # for a timer
         self._gone = False
         self._connecting: asyncio.Task[None] | None = None
 
@@ -51,7 +51,7 @@ class Client(asyncio.Protocol):
         except OSError:
             self.transport.abort()
         else:
-            self._forward()
+            self._forward(self._server)
 
     def data_received(self, data: bytes) -> None:
         self._late_bytes += len(data)
@@ -63,7 +63,7 @@ class Client(asyncio.Protocol):
         self._send_late(_END)
         return True  # it may still read
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
         self._gone = True
         self._send_late(_END)
 
@@ -77,14 +77,13 @@ class Client(asyncio.Protocol):
 
     def _send_late(self, data: bytes) -> None:
         self._late.append((self._loop.time() + self._delay_s, data))
-        if not self._waiting:
+        if self._server is not None and not self._waiting:
             self._waiting = True
-            self._loop.call_later(self._delay_s, self._forward)
+            self._loop.call_later(self._delay_s, self._forward, self._server)
 
-    def _forward(self) -> None:
+    def _forward(self, server: asyncio.Transport) -> None:
         """Write what is due, and set the timer for what is not."""
-        server, now, before = self._server, self._loop.time() + _TOGETHER_S, self._late_bytes
-        assert server is not None
+        now, before = self._loop.time() + _TOGETHER_S, self._late_bytes
         while self._late and self._late[0][0] <= now:
             data = self._late.popleft()[1]
             self._late_bytes -= len(data)
@@ -98,7 +97,7 @@ class Client(asyncio.Protocol):
             self.transport.resume_reading()
         self._waiting = bool(self._late)
         if self._late:
-            self._loop.call_at(self._late[0][0], self._forward)
+            self._loop.call_at(self._late[0][0], self._forward, server)
 
 
 class Server(asyncio.Protocol):
@@ -115,7 +114,7 @@ class Server(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._client.write(data)
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
         self._client.close()  # after what is still to be written
 
     def pause_writing(self) -> None:
@@ -151,15 +150,13 @@ class LatencyProxy:
 
     @property
     def pid(self) -> int:
-        """Return the id of its process."""
-        assert self._process is not None, "the proxy is not running"
-        return self._process.pid
+        """Return the id of its process, 0 if it does not run."""
+        return self._process.pid if self._process is not None else 0
 
     def start(self) -> Self:
         """Start and return when it takes connections."""
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()  # ends with the process, if that does not come up
+        line = cast(IO[bytes], self._process.stdout).readline()  # ends with the process, if that does not come up
         if not line.strip():
             self.stop()
             raise RuntimeError("The latency proxy did not start; its error stands above.")
@@ -184,7 +181,9 @@ class LatencyProxy:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
 

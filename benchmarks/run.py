@@ -58,7 +58,7 @@ class Run:
         if not busy:
             return 0.0
         first = min(report["first_start_ms"] for report in busy)
-        return (max(report["last_end_ms"] for report in busy) - first) / 1000
+        return float(max(report["last_end_ms"] for report in busy) - first) / 1000
 
     def add(self, requests: list[Any]) -> None:
         """Count the requests of a part."""
@@ -105,8 +105,9 @@ def measure(
         run.reports += [member.stop() for member in crew]
     for report in run.reports:
         run.add(report["requests"])
-        kind = f"{report['kind']}s"
-        run.cpu_s[kind] = round(run.cpu_s.get(kind, 0.0) + report.get("cpu_s", 0.0), 2)
+        if site.in_processes:
+            kind = f"{report['kind']}s"
+            run.cpu_s[kind] = round(run.cpu_s.get(kind, 0.0) + report["cpu_s"], 2)
         if report["error"]:
             raise Unfinished(f"A {report['kind']} failed: {report['error']}")
     for part, used in before.items():
@@ -114,9 +115,7 @@ def measure(
     return run
 
 
-def _watch(
-    queue: Queue, crew: Sequence[Member], run: Run, done: Callable[[Ledger], int], timeout_s: float
-) -> None:
+def _watch(queue: Queue, crew: Sequence[Member], run: Run, done: Callable[[Ledger], int], timeout_s: float) -> None:
     committer = queue.connect().lane.committer
     started = time.monotonic()
     rss_due = started

@@ -42,7 +42,7 @@ class Address:
 class Site:
     """``far`` is behind the proxy, for those who are measured; ``near`` is not, for those who watch.
 
-    ``pids``: the processes that serve, by part.
+    ``pids``: the processes that serve, by part; this one alone where it does everything.
     """
 
     store: str
@@ -54,7 +54,7 @@ class Site:
     @property
     def in_processes(self) -> bool:
         """Whether workers run in processes of their own."""
-        return bool(self.pids)
+        return bool(self.far.endpoint_url)
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def open_site(store: str, latency_ms: float) -> Iterator[Site]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="s3queue-benchmarks-")))
         if store in ("memory", "file"):
             address = Address(f"file://{folder}" if store == "file" else f"memory://{folder.name}")
-            yield Site(store, 0, address, address)
+            yield Site(store, 0, address, address, {"all": os.getpid()})
             return
         server = stack.enter_context(_server(store, folder))
         server.create_bucket(BUCKET)

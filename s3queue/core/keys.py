@@ -130,6 +130,10 @@ class Keys:
     def dlq(self) -> str:
         return self.root + "dlq/"
 
+    @property
+    def letter_journal(self) -> str:
+        return self.root + "settled/dlq/"
+
     def ledger(self, lane: int) -> str:
         return f"{self.root}ledger/{lane:04d}.json"
 
@@ -144,9 +148,6 @@ class Keys:
 
     def journal(self, lane: int) -> str:
         return f"{self.root}settled/{lane:04d}/"
-
-    def journal_object(self, lane: int, at_ms: int, id_: str) -> str:
-        return f"{self.journal(lane)}{at_ms:013d}-{id_}{_SUFFIX}"
 
     def result(self, message_id: str) -> str:
         return f"{self.root}results/{message_id}{_SUFFIX}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from s3queue.core.keys import MAX_PRIORITY
 from s3queue.core.retry import STRATEGIES, RetryPolicy
 from s3queue.errors import InvalidSetting
 
@@ -39,6 +40,9 @@ class Settings:
         _check("dedup_ttl", self.dedup_ttl_s, 1, MAX_DEDUP_S, "seconds")
         _check("lanes", self.lanes, 1, 256, "lanes")
         _check("max_payload_bytes", self.max_payload_bytes, 1, 64 << 20, "bytes")
+        levels = self.priorities
+        if not levels or any(type(level) is not int or not 0 <= level <= MAX_PRIORITY for level in levels):
+            raise InvalidSetting(f"priorities is {levels!r}.", remedy=f"Use whole numbers from 0 to {MAX_PRIORITY}.")
         if self.failure not in STRATEGIES:
             raise InvalidSetting(f"failure is {self.failure!r}.", remedy=f"Use one of {', '.join(STRATEGIES)}.")
 

@@ -50,6 +50,8 @@ class Strike:
     def apply(self, draft: Draft, now: int) -> int:
         """Take the lines out and settle their sources."""
         struck = [line for line_id in self.line_ids if (line := draft.strike(line_id, now)) is not None]
+        if any(line.kind == "replay" for line in struck):
+            draft.forgotten_at_revision = draft.revision  # the letter stands in no line any more: see Replay
         for line in struck:
             if line.id in self.missing:
                 draft.count(_MOVED[line.kind], -1)
@@ -59,12 +61,19 @@ class Strike:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Decide to move dead letters back. Replies with one entry a line: None if decided, else why not."""
+    """Decide to move dead letters back. Replies with one entry a line: None if decided, else why not.
+
+    ``judged_at_revision`` is the ledger after which the journal was found not to have the letters; replies with None if
+    letters were replayed or discarded since, so that they must be judged anew.
+    """
 
     lines: tuple[Line, ...]
+    judged_at_revision: int
 
-    def apply(self, draft: Draft, now: int) -> list[str | None]:
+    def apply(self, draft: Draft, now: int) -> list[str | None] | None:
         """Put the moves into the outbox; a letter has one such line at most, as the line's id is the letter's name."""
+        if draft.forgotten_at_revision > self.judged_at_revision:
+            return None
         replies: list[str | None] = []
         for line in self.lines:
             if line.id in draft.outbox:
@@ -87,6 +96,8 @@ class Forget:
         """Advance the lines that were to write them."""
         for letter in self.letters:
             draft.seen(letter, now)
+        draft.forgotten_at_revision = draft.revision
+        draft.dirty = True
 
 
 @dataclass(frozen=True, slots=True)

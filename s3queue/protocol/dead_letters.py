@@ -11,8 +11,9 @@ from s3queue.core.ledger import Line
 from s3queue.core.message import DeadLetter
 from s3queue.core.transitions import Forget, Replay
 from s3queue.errors import CorruptObject, InvalidInput, NotFound, S3QueueError
+from s3queue.protocol import journal
 from s3queue.protocol.lane import Lane
-from s3queue.protocol.moves import finish_orphans
+from s3queue.protocol.moves import delete_letters, finish_orphans
 from s3queue.store.port import fetch
 
 _BATCH = 200
@@ -84,10 +85,8 @@ class DeadLetters:
         replayed: list[str] = []
         refused: dict[str, str] = {}
         for start in range(0, len(chosen), _BATCH):
-            lines = [self._line(lane, *choice) for choice in chosen[start : start + _BATCH]]
-            (replies,) = lane.committer.commit(Replay(tuple(lines)), fresh=True)
             decided = []
-            for line, reply in zip(lines, replies, strict=True):
+            for line, reply in self._decide(lane, chosen[start : start + _BATCH]):
                 if reply is None:
                     decided.append(line)
                     replayed.append(line.message_id)
@@ -99,6 +98,22 @@ class DeadLetters:
             if id_ not in replayed:
                 refused.setdefault(id_, "there is no letter of it, or none that can be read")
         return Replayed(tuple(replayed), refused)
+
+    def _decide(self, lane: Lane, chosen: Sequence[tuple[str, DeadLetter]]) -> Sequence[tuple[Line, str | None]]:
+        """Put the moves into the ledger, unless they are of ghosts; return each with the reason if it was refused.
+
+        The journal is read after the ledger, and the judgement is void if letters were replayed or discarded since.
+        """
+        lines = [self._line(lane, name, letter) for name, letter in chosen]
+        while True:
+            lane.committer.read()
+            judged = lane.committer.ledger.revision
+            gone = journal.read(lane, letters=True)
+            real = [line for line in lines if line.source not in gone]
+            (replies,) = lane.committer.commit(Replay(tuple(real), judged))
+            if replies is not None:
+                refused = [(line, "it was replayed or discarded before") for line in lines if line.source in gone]
+                return [*zip(real, replies, strict=True), *refused]
 
     def discard(
         self,
@@ -119,7 +134,7 @@ class DeadLetters:
         for start in range(0, len(names), 1000):
             some = names[start : start + 1000]
             lane.committer.commit(Forget(tuple(some)), fresh=True)
-            gone += len(some) - len(lane.store.delete_many([lane.keys.letter(name) for name in some]))
+            gone += delete_letters(lane, some)
         return gone
 
     def _choose(

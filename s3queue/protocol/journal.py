@@ -2,6 +2,7 @@
 
 It tells a message that arrives late from the ghost of one that was processed. It is written before the ledger forgets a
 name, and must be read after the ledger that a name is judged against: what is forgotten in between is then in it.
+Dead letters that were replayed or discarded have a journal of their own (``letters``).
 """
 
 from __future__ import annotations
@@ -15,16 +16,21 @@ from s3queue.protocol.lane import Lane
 from s3queue.store.port import CREATE, fetch
 
 
-def write(lane: Lane, names: Sequence[str]) -> None:
+def write(lane: Lane, names: Sequence[str], *, letters: bool = False) -> None:
     """Write names down as settled; one PUT."""
     now = lane.now_ms()
-    lane.store.put(lane.keys.journal_object(lane.number, now, lane.ids.new(now)), encode_journal(names), CREATE)
+    key = f"{_prefix(lane, letters)}{now:013d}-{lane.ids.new(now)}.json"
+    lane.store.put(key, encode_journal(names), CREATE)
 
 
-def read(lane: Lane) -> set[str]:
+def _prefix(lane: Lane, letters: bool) -> str:
+    return lane.keys.letter_journal if letters else lane.keys.journal(lane.number)
+
+
+def read(lane: Lane, *, letters: bool = False) -> set[str]:
     """Return all names in the journal; a GET each few hundred. CorruptObject if a part cannot be read."""
     names: set[str] = set()
-    for key in _keys(lane):
+    for key in _keys(lane, _prefix(lane, letters)):
         try:
             names |= decode_journal(fetch(lane.store, key).body, key)
         except NotFound:
@@ -32,9 +38,9 @@ def read(lane: Lane) -> set[str]:
     return names
 
 
-def expire(lane: Lane) -> None:
+def expire(lane: Lane, *, letters: bool = False) -> None:
     """Delete what is older than any ghost it could be needed for; the caller has just judged by it."""
-    prefix = lane.keys.journal(lane.number)
+    prefix = _prefix(lane, letters)
     cutoff = lane.now_ms() - SETTLED_KEPT_MS
     old = []
     for entry in lane.store.list(prefix).entries:
@@ -48,8 +54,7 @@ def expire(lane: Lane) -> None:
         lane.store.delete_many(old)
 
 
-def _keys(lane: Lane) -> list[str]:
-    prefix = lane.keys.journal(lane.number)
+def _keys(lane: Lane, prefix: str) -> list[str]:
     keys: list[str] = []
     more = True
     while more:

@@ -15,6 +15,7 @@ from s3queue.core.ledger import Line
 from s3queue.core.message import DeadLetter, Message
 from s3queue.core.transitions import Strike
 from s3queue.errors import CorruptObject, NotFound, PreconditionFailed, S3QueueError
+from s3queue.protocol import journal
 from s3queue.protocol.lane import Lane
 from s3queue.store.port import CREATE, fetch
 
@@ -37,7 +38,7 @@ def carry_out(lane: Lane, decided: Iterable[tuple[Line, Message]], since: float)
         try:
             _write_target(lane, line, message)
         except S3QueueError as error:
-            lane.events.emit("error", error=error, doing=f"moving message {line.message_id} ({line.kind})")
+            _tell(lane, line, error)
             return None
         return line.id
 
@@ -47,14 +48,13 @@ def carry_out(lane: Lane, decided: Iterable[tuple[Line, Message]], since: float)
 
 
 def finish_orphans(lane: Lane, lines: Sequence[Line]) -> int:
-    """Carry out lines that some process left behind, reading their sources anew; return how many were struck."""
-    done: list[str] = []
+    """Carry out lines with their sources read anew; return how many were struck."""
+    done: list[Line] = []
     missing: set[str] = set()
     for line in lines:
         try:
             if not line.written:
                 _write_target(lane, line, _read_source(lane, line))
-            _delete_source(lane, line)
         except NotFound as error:
             lane.committer.read()
             if line.id not in lane.committer.ledger.outbox:
@@ -62,23 +62,42 @@ def finish_orphans(lane: Lane, lines: Sequence[Line]) -> int:
             if line.holds_source:
                 # The ledger still needs this object, so nobody of ours has deleted it.
                 missing.add(line.id)
-                lane.events.emit("error", error=error, doing=f"moving message {line.message_id} ({line.kind})")
+                _tell(lane, line, error)
         except CorruptObject as error:
-            lane.events.emit("error", error=error, doing=f"moving message {line.message_id} ({line.kind})")
+            _tell(lane, line, error)
             continue
-        done.append(line.id)
+        done.append(line)
     if not done:
         return 0
-    (struck,) = lane.committer.commit(Strike(tuple(done), frozenset(missing)), fresh=True)
+    delete_letters(lane, [line.source for line in done if line.kind == "replay"])
+    strike = Strike(tuple(line.id for line in done), frozenset(missing))
+    (struck,) = lane.committer.commit(strike, fresh=True)
     return int(struck)
+
+
+def delete_letters(lane: Lane, names: Sequence[str]) -> int:
+    """Delete dead letters that are replayed or discarded; return how many are gone.
+
+    They are journaled first: a second copy of one that lands late is then known for a ghost.
+    """
+    if not names:
+        return 0
+    journal.write(lane, names, letters=True)
+    left = 0
+    for start in range(0, len(names), 1000):
+        left += len(lane.store.delete_many([lane.keys.letter(name) for name in names[start : start + 1000]]))
+    return len(names) - left
+
+
+def _tell(lane: Lane, line: Line, error: S3QueueError) -> None:
+    lane.events.emit("error", error=error, doing=f"moving message {line.message_id} ({line.kind})")
 
 
 def _read_source(lane: Lane, line: Line) -> Message:
     if line.kind != "replay":
         return lane.inbox.read(line.source)[line.index]
     key = lane.keys.letter(line.source)
-    found = fetch(lane.store, key)
-    return decode_letter(found.body, key, lane.seal).message
+    return decode_letter(fetch(lane.store, key).body, key, lane.seal).message
 
 
 def _write_target(lane: Lane, line: Line, message: Message) -> None:
@@ -94,8 +113,3 @@ def _write_target(lane: Lane, line: Line, message: Message) -> None:
         if name is None:
             raise CorruptObject(lane.committer.record.key, f"outbox line {line.id} has target {line.target!r}")
         lane.inbox.write(name, [moved])
-
-
-def _delete_source(lane: Lane, line: Line) -> None:
-    if line.kind == "replay":
-        lane.store.delete(lane.keys.letter(line.source))

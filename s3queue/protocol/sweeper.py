@@ -73,6 +73,7 @@ class Sweeper:
         moved = finish_orphans(lane, orphans) if orphans else 0
         forgotten = self._retire_left_behind()
         journal.expire(lane)
+        self._delete_ghost_letters()
         return Sweep(
             rescued=sum(ticket.size for ticket in replies[0]),
             adopted=len(adopted or ()),
@@ -106,6 +107,15 @@ class Sweeper:
     def _delete(self, names: list[str]) -> None:
         for start in range(0, len(names), PER_REQUEST):
             self._lane.inbox.delete(names[start : start + PER_REQUEST])
+
+    def _delete_ghost_letters(self) -> None:
+        """Delete once more what was replayed or discarded lately: a second copy may have landed since."""
+        gone = journal.read(self._lane, letters=True)
+        keys = [self._lane.keys.letter(name) for name in sorted(gone)]
+        for start in range(0, len(keys), PER_REQUEST):
+            self._lane.store.delete_many(keys[start : start + PER_REQUEST])
+        if gone:
+            journal.expire(self._lane, letters=True)
 
     def _retire_left_behind(self) -> int:
         ledger, now = self._lane.committer.ledger, self._lane.now_ms()

@@ -329,7 +329,7 @@ def test_a_traceback_only_with_verbose(run: Run, url: str) -> None:
         ("broken:handler", "cannot be imported: ZeroDivisionError"),
         ("os:nothing", "The module 'os' has no 'nothing'."),
         ("os:sep", "The handler os:sep is a str, not callable."),
-        ("os:link", "does not take (payload) or (payload, ctx)"),
+        ("operator:setitem", "does not take (payload) or (payload, ctx)"),
     ],
 )
 def test_a_handler_that_is_none(run: Run, folder: Path, url: str, handler: str, message: str) -> None:

@@ -74,12 +74,12 @@ def tickets(draw: st.DrawFn) -> Ticket:
 
 lines = st.builds(
     Line,
-    id=text,
+    id=text.filter(bool),
     kind=st.sampled_from(["retry", "dead", "replay"]),
     source=object_names().map(str),
     index=st.integers(0, 999),
     target=object_names().map(str),
-    message_id=text,
+    message_id=text.filter(bool),
     decided_at_ms=times,
     attempts=st.integers(0, 99),
     errors=st.lists(attempt_errors, max_size=2).map(tuple),

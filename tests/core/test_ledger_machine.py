@@ -1,0 +1,479 @@
+"""The ledger against a model: whatever happens in whatever order, nothing is lost, nothing is held twice.
+
+The model keeps, for every message, who holds it or what became of it. It predicts each reply and the whole next ledger
+but for one freedom: which of the messages that may be claimed are.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from s3queue.core.claiming import CURSOR_MARGIN_MS, RESCUE_MARGIN_MS
+from s3queue.core.codec import decode_ledger, encode_ledger
+from s3queue.core.invariants import step_violations, violations
+from s3queue.core.keys import ObjectName, count_of, rank_in, visible_at_ms_of
+from s3queue.core.ledger import Ledger, Line, Ticket
+from s3queue.core.transitions import (
+    Adopt,
+    Claim,
+    Claimed,
+    Discard,
+    Extend,
+    Forget,
+    Handle,
+    Listing,
+    Outcome,
+    Pause,
+    Prune,
+    Release,
+    Replay,
+    Request,
+    Reset,
+    Settle,
+    Strike,
+    Swept,
+    apply,
+)
+from s3queue.core.upkeep import SETTLED_KEPT_MS
+from s3queue.ids import encode
+from tests.core.samples import NOW
+
+Where = tuple[str, int]
+AVAILABLE = ("", 0)
+LEASE_MS = 10_000
+GONE = "its lease was rescued, reset or superseded"
+
+
+class Model:
+    """What must be so: each message's holder or outcome, each move, and what the bucket holds."""
+
+    def __init__(self) -> None:
+        self.holder: dict[Where, tuple[str, int]] = {}
+        self.outcome: dict[Where, str] = {}
+        self.lines: dict[str, Line] = {}
+        self.settled: set[str] = set()
+        self.forgotten: set[str] = set()
+        self.expires: dict[str, int] = {}
+        self.inbox: dict[str, int] = {}  # name → when it landed
+        self.letters: set[str] = set()
+        self.journal: set[str] = set()
+        self.counts: Counter[str] = Counter()
+
+    def ticketed(self, name: str) -> bool:
+        return (name, 0) in self.holder or (name, 0) in self.outcome
+
+    def known(self, name: str) -> bool:
+        held = any(where[0] == name for where in self.holder)
+        return held or name in self.settled or any(line.source == name for line in self.lines.values())
+
+    def ticket(self, name: str) -> None:
+        assert not self.ticketed(name), f"{name} was ticketed twice"
+        self.counts["ticketed"] += count_of(name)
+        self.seen(name)
+        self.holder.update({(name, index): AVAILABLE for index in range(count_of(name))})
+
+    def settle(self, where: Where, kind: str) -> None:
+        assert where not in self.outcome, f"{where} has two outcomes"
+        del self.holder[where]
+        self.outcome[where] = kind
+        self.counts[kind] += 1
+
+    def seen(self, target: str) -> None:
+        for line in [line for line in self.lines.values() if line.target == target and line.holds_source]:
+            self.strike(line.id)
+
+    def strike(self, line_id: str) -> None:
+        line = self.lines.pop(line_id)
+        if line.holds_source:
+            self.close(line.source)
+
+    def close(self, name: str) -> None:
+        if not self.known(name):
+            self.settled.add(name)
+
+    def free(self, ticket_id: str) -> None:
+        self.expires.pop(ticket_id, None)
+        self.holder = {w: AVAILABLE if h[0] == ticket_id else h for w, h in self.holder.items()}
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    listings = Bundle("listings")
+    tickets = Bundle("tickets")
+    requests = Bundle("requests")
+
+    @initialize()
+    def begin(self) -> None:
+        self.ledger = Ledger()
+        self.model = Model()
+        self.now = NOW
+        self.serial = 0
+        self.paused = False
+        self.cursors: dict[int, list[str]] = {}
+
+    # --- the world
+
+    def put(self, rank: int, count: int, at_ms: int) -> str:
+        self.serial += 1
+        made = str(ObjectName(rank, at_ms, encode(self.serial, 20), count))
+        self.model.inbox[made] = self.now
+        return made
+
+    def submit(self, *asked: Request) -> list[Any]:
+        """Apply requests, and check all that must hold of any step."""
+        before, kept = self.ledger, copy.deepcopy(self.ledger)
+        after, replies = apply(before, asked, self.now)
+        assert before == kept, "apply changed its input"
+        assert violations(after) == []
+        assert step_violations(before, after) == []
+        if after is not before:
+            assert decode_ledger(encode_ledger(after), "key") == after
+        self.ledger = after
+        for rank, cursor in after.cursors.items():
+            self.cursors.setdefault(rank, [""]).append(cursor)
+        return replies
+
+    @rule(
+        rank=st.sampled_from([4, 9]),
+        count=st.sampled_from([1, 1, 2, 5]),
+        key_age_ms=st.sampled_from([0, 0, 500, CURSOR_MARGIN_MS + 1, 30_000]),
+        delay_ms=st.sampled_from([0, 0, 0, 7_000]),
+    )
+    def produce(self, rank: int, count: int, key_age_ms: int, delay_ms: int) -> None:
+        self.put(rank, count, self.now - key_age_ms + delay_ms)
+
+    @rule(by_ms=st.sampled_from([1, 1_000, 4_000, LEASE_MS + RESCUE_MARGIN_MS]))
+    def time_passes(self, by_ms: int) -> None:
+        self.now += by_ms
+
+    @rule()
+    def an_hour_passes(self) -> None:
+        self.now += SETTLED_KEPT_MS + 1
+
+    @rule(target=listings, rank=st.sampled_from([4, 9]), back=st.integers(0, 3), page=st.sampled_from([1, 2, 100]))
+    def list_inbox(self, rank: int, back: int, page: int) -> Listing:
+        """A listing from this cursor or a former one, perhaps cut off, perhaps used much later."""
+        former = self.cursors.get(rank, [""])
+        after = former[max(0, len(former) - 1 - back)]
+        names = sorted(name for name in self.model.inbox if rank_in(name) == rank and name > after)
+        return Listing(rank, tuple(names[:page]), self.now)
+
+    # --- claims
+
+    def stalled(self) -> set[str]:
+        return {id_ for id_, end in self.model.expires.items() if end + RESCUE_MARGIN_MS <= self.now}
+
+    def rescue(self, found: Sequence[Ticket], expected: set[str]) -> None:
+        assert {ticket.id for ticket in found} == expected
+        for ticket in found:
+            self.model.counts["rescued"] += ticket.size
+            self.model.free(ticket.id)
+
+    @rule(
+        target=tickets,
+        seen=st.lists(listings, max_size=2, unique_by=lambda listing: listing.rank),
+        room=st.sampled_from([1, 3, 100]),
+        max_objects=st.sampled_from([1, 2, 100]),
+        suspects=st.booleans(),
+        skips=st.booleans(),
+        worker=st.sampled_from(["a", "b", "c"]),
+    )
+    def claim(
+        self, seen: list[Listing], room: int, max_objects: int, suspects: bool, skips: bool, worker: str
+    ) -> tuple[Ticket, ...]:
+        skip = frozenset(list(self.model.inbox)[:1]) if skips else frozenset()
+        before = dict(self.ledger.cursors)
+        listed = {name for listing in seen for name in listing.names}
+        claim = Claim(worker, room, LEASE_MS, tuple(seen), skip, suspects, 3, max_objects)
+        (claimed,) = self.submit(claim)
+        assert isinstance(claimed, Claimed)
+        assert claimed.paused == self.paused
+        if self.paused:
+            assert claimed == Claimed(paused=True)
+            return ()
+        model = self.model
+        self.rescue(claimed.rescued, self.stalled())
+        for ticket in self.ledger.tickets.values():
+            for part in ticket.parts:
+                if not model.ticketed(part.name):
+                    assert part.name in listed, "claimed what no listing shows"
+                    assert part.name > before.get(rank_in(part.name), ""), "claimed below the cursor"
+                    assert part.name not in model.settled | model.forgotten, "claimed what was settled"
+                    assert visible_at_ms_of(part.name) <= self.now, "claimed before its time"
+                    model.ticket(part.name)
+        for ticket in claimed.tickets:
+            model.expires[ticket.id] = self.now + LEASE_MS
+            for where in wheres(ticket):
+                assert where[0] not in skip
+                assert model.holder[where] == AVAILABLE, "claimed from under its holder"
+                model.holder[where] = (ticket.id, ticket.token)
+        taken = [where for ticket in claimed.tickets for where in wheres(ticket)]
+        assert len(taken) <= room
+        assert sum(len(ticket.parts) for ticket in claimed.tickets) <= max_objects
+        assert len(claimed.tickets) <= (2 if suspects else 1)
+        model.counts["claimed"] += len(taken)
+        return claimed.tickets
+
+    def held(self, handle: Handle) -> bool:
+        return self.model.holder.get((handle.name, handle.index)) == (handle.ticket_id, handle.token)
+
+    def active(self, handle: Handle) -> bool:
+        return handle.ticket_id in self.ledger.tickets and self.ledger.tickets[handle.ticket_id].token == handle.token
+
+    def refusals(self, handles: list[Handle]) -> list[str | None]:
+        expected: list[str | None] = []
+        for number, handle in enumerate(handles):
+            if self.held(handle) and handle not in handles[:number]:
+                expected.append(None)
+            else:
+                expected.append("it was settled or released before" if self.active(handle) else GONE)
+        return expected
+
+    @rule(target=requests, which=tickets, data=st.data())
+    def settle(self, which: tuple[Ticket, ...], data: st.DataObject) -> tuple[Request, ...]:
+        """Outcomes for some messages of a ticket, which may long be somebody else's."""
+        outcomes: list[Outcome] = []
+        for handle in data.draw(st.lists(st.sampled_from(handles_of(which)), max_size=6)) if which else []:
+            kind: Any = data.draw(st.sampled_from(["completed", "completed", "retry", "dead", "missing", "discarded"]))
+            outcomes.append(Outcome(handle, kind, latency_ms=5, line=self.line(handle, kind)))
+        expected = self.refusals([outcome.handle for outcome in outcomes])
+        (replies,) = self.submit(Settle(tuple(outcomes)))
+        assert replies == expected
+        for outcome, refused in zip(outcomes, replies, strict=True):
+            if refused is None:
+                self.model.settle((outcome.handle.name, outcome.handle.index), outcome.kind)
+                if outcome.line is not None:
+                    self.model.lines[outcome.line.id] = outcome.line
+        for outcome, refused in zip(outcomes, replies, strict=True):
+            if refused is None:
+                self.model.close(outcome.handle.name)
+        return (Settle(tuple(outcomes)),)
+
+    def line(self, handle: Handle, kind: str) -> Line | None:
+        self.serial += 1
+        id_ = encode(self.serial, 20)
+        if kind == "retry":
+            target = str(ObjectName(rank_in(handle.name), self.now + 2_000, id_, 1))
+        elif kind == "dead":
+            target = f"{self.now:013d}-{id_}-0"
+        else:
+            return None
+        move: Any = kind
+        return Line(id_, move, handle.name, handle.index, target, id_, self.now, 1)
+
+    @rule(target=requests, which=tickets, data=st.data())
+    def release(self, which: tuple[Ticket, ...], data: st.DataObject) -> tuple[Request, ...]:
+        handles = data.draw(st.lists(st.sampled_from(handles_of(which)), max_size=6)) if which else []
+        expected = self.refusals(handles)
+        asked = Release(tuple(handles))
+        (replies,) = self.submit(asked)
+        assert replies == expected
+        for handle, refused in zip(handles, replies, strict=True):
+            if refused is None:
+                self.model.holder[handle.name, handle.index] = AVAILABLE
+        return (asked,)
+
+    @rule(target=requests, which=tickets, lease_ms=st.sampled_from([1_000, 20_000]))
+    def extend(self, which: tuple[Ticket, ...], lease_ms: int) -> tuple[Request, ...]:
+        asked = Extend(tuple((ticket.id, ticket.token) for ticket in which), lease_ms)
+        (replies,) = self.submit(asked)
+        alive = {ticket_id for ticket_id, _ in self.model.holder.values()}
+        assert replies == [ticket.id in alive for ticket in which]
+        for ticket in which:
+            if ticket.id in alive:
+                self.model.expires[ticket.id] = max(self.model.expires[ticket.id], self.now + lease_ms)
+        return (asked,)
+
+    @rule(which=tickets)
+    def reset(self, which: tuple[Ticket, ...]) -> None:
+        wanted = frozenset(ticket.id for ticket in which)
+        alive = {ticket_id for ticket_id, _ in self.model.holder.values()}
+        (found,) = self.submit(Reset(wanted))
+        self.rescue(found, wanted & alive)
+
+    @rule(seen=st.lists(listings, max_size=1))
+    def sweep(self, seen: list[Listing]) -> None:
+        expected = self.stalled()
+        (found,) = self.submit(Swept(tuple(seen)))
+        self.rescue(found, expected)
+        assert self.ledger.swept_at_ms == self.now
+
+    @rule(asked=requests)
+    def a_lost_answer_is_applied_again(self, asked: tuple[Request, ...]) -> None:
+        """Settling or releasing once more on whatever the ledger is now: done at most once."""
+        known = dict(self.model.holder)
+        handles = [
+            handle
+            for request in asked
+            for handle in (
+                [outcome.handle for outcome in request.outcomes] if isinstance(request, Settle) else []
+            )
+        ]
+        if handles and not any(self.held(handle) for handle in handles):
+            before = self.ledger
+            (replies,) = self.submit(*asked)
+            assert None not in replies
+            assert self.ledger is before, "a refused request changed the ledger"
+        assert self.model.holder == known
+
+    # --- upkeep
+
+    @rule(data=st.data(), lag=st.integers(0, 2))
+    def adopt(self, data: st.DataObject, lag: int) -> None:
+        """What a sweep finds below the cursor and not in the journal, judged now or a few revisions ago."""
+        model = self.model
+        strays = [n for n in sorted(model.inbox) if n <= self.ledger.cursor(rank_in(n)) and n not in model.journal]
+        names = data.draw(st.lists(st.sampled_from(strays), unique=True)) if strays else []
+        judged = self.ledger.revision - lag
+        void = self.ledger.forgotten_at_revision > judged
+        (adopted,) = self.submit(Adopt(tuple(names), judged))
+        if void:
+            assert adopted is None
+            return
+        assert adopted == [name for name in names if not model.known(name)]
+        for name in adopted:
+            model.ticket(name)
+
+    @precondition(lambda self: bool(self.model.lines))
+    @rule(data=st.data(), strikes=st.booleans())
+    def carry_out(self, data: st.DataObject, strikes: bool) -> None:
+        """Write a line's target; the line may be struck much later, or never by this mover."""
+        line = self.model.lines[data.draw(st.sampled_from(sorted(self.model.lines)))]
+        if line.kind == "dead":
+            self.model.letters.add(line.target)
+        elif not self.model.ticketed(line.target) and line.target not in self.model.settled:
+            self.model.inbox.setdefault(line.target, self.now)
+        if line.kind == "replay":
+            self.model.letters.discard(line.source)
+        if strikes:
+            (struck,) = self.submit(Strike((line.id, "none")))
+            assert struck == 1
+            self.model.strike(line.id)
+            assert self.submit(Strike((line.id,))) == [0]
+
+    @precondition(lambda self: bool(self.model.letters))
+    @rule(data=st.data())
+    def replay(self, data: st.DataObject) -> None:
+        letter = data.draw(st.sampled_from(sorted(self.model.letters)))
+        self.serial += 1
+        target = str(ObjectName(9, self.now, encode(self.serial, 20), 1))
+        line = Line(letter, "replay", letter, 0, target, "m", self.now)
+        (replies,) = self.submit(Replay((line,)))
+        if letter in self.model.lines:
+            assert replies == ["it is being replayed already"]
+            return
+        assert replies == [None]
+        self.model.seen(letter)
+        self.model.lines[line.id] = line
+        self.model.counts["replayed"] += 1
+
+    @precondition(lambda self: bool(self.model.letters))
+    @rule(data=st.data())
+    def discard_letter(self, data: st.DataObject) -> None:
+        letter = data.draw(st.sampled_from(sorted(self.model.letters)))
+        self.submit(Forget((letter,)))
+        self.model.seen(letter)
+        self.model.letters.discard(letter)
+
+    @rule(data=st.data(), in_flight=st.booleans())
+    def discard(self, data: st.DataObject, in_flight: bool) -> None:
+        model = self.model
+        some = data.draw(st.lists(st.sampled_from(sorted(model.inbox)), max_size=2, unique=True)) if model.inbox else []
+        (gone,) = self.submit(Discard(tuple(some), in_flight=in_flight))
+        thrown = list(model.holder) if in_flight else []
+        for where in thrown:
+            model.settle(where, "discarded")
+        for name, _ in thrown:
+            model.close(name)
+        if in_flight:
+            model.expires.clear()
+            for line in [line for line in model.lines.values() if line.kind == "retry"]:
+                model.strike(line.id)
+                model.close(line.target)
+        expected = len(thrown)
+        for name in some:
+            if name > self.ledger.cursor(rank_in(name)) and not model.known(name):
+                model.ticket(name)
+                for index in range(count_of(name)):
+                    model.settle((name, index), "discarded")
+                    expected += 1
+                model.close(name)
+        assert gone == expected
+
+    @rule(data=st.data(), deletes=st.booleans())
+    def prune(self, data: st.DataObject, deletes: bool) -> None:
+        """Delete, write the journal, forget: or die after the deletion."""
+        model = self.model
+        names = data.draw(st.lists(st.sampled_from(sorted(model.settled)), unique=True)) if model.settled else []
+        for name in names:
+            model.inbox.pop(name, None)
+        if deletes:
+            return
+        model.journal.update(names)
+        passed = [
+            name
+            for name in names
+            if name <= self.ledger.cursor(rank_in(name)) or self.ledger.settled[name] + SETTLED_KEPT_MS < self.now
+        ]
+        (forgotten,) = self.submit(Prune((*names, "9/never-was")))
+        assert forgotten == len(passed)
+        model.settled.difference_update(passed)
+        model.forgotten.update(passed)
+
+    @precondition(lambda self: bool(self.model.settled))
+    @rule(data=st.data())
+    def a_ghost_lands(self, data: st.DataObject) -> None:
+        """A second copy of an object that was processed, as long as the ledger still knows it."""
+        self.model.inbox.setdefault(data.draw(st.sampled_from(sorted(self.model.settled))), self.now)
+
+    @rule(paused=st.booleans())
+    def pause(self, paused: bool) -> None:
+        assert self.submit(Pause(paused)) == [paused != self.paused]
+        self.paused = paused
+
+    # --- what holds after every step
+
+    @invariant()
+    def the_ledger_is_what_the_model_says(self) -> None:
+        ledger, model = self.ledger, self.model
+        held = {w: (t.id, t.token) if t.claimed else AVAILABLE for t in ledger.tickets.values() for w in wheres(t)}
+        assert held == model.holder
+        assert set(ledger.outbox) == set(model.lines)
+        assert set(ledger.settled) == model.settled
+        ends = {ticket.id: ticket.expires_at_ms for ticket in ledger.tickets.values() if ticket.claimed}
+        assert ends.items() <= model.expires.items()
+        assert ledger.paused == self.paused
+        model.expires = {id_: end for id_, end in model.expires.items() if id_ in ends}
+
+    @invariant()
+    def the_books_balance(self) -> None:
+        count, counts = self.ledger.counters.get, self.model.counts
+        for counter, kind in [("retried", "retry"), *((k, k) for k in ("ticketed", "claimed", "completed", "dead"))]:
+            assert count(counter, 0) == counts[kind], counter
+        for counter in ("missing", "discarded", "rescued", "replayed"):
+            assert count(counter, 0) == counts[counter], counter
+
+    @invariant()
+    def nothing_that_came_in_time_is_passed_over(self) -> None:
+        for name, landed_at_ms in self.model.inbox.items():
+            in_time = landed_at_ms < visible_at_ms_of(name) + CURSOR_MARGIN_MS
+            if in_time and not self.model.ticketed(name) and name not in self.model.settled | self.model.forgotten:
+                assert name > self.ledger.cursor(rank_in(name)), f"the cursor passed {name}, which nobody has ticketed"
+
+
+def wheres(ticket: Ticket) -> list[Where]:
+    return [(part.name, index) for part in ticket.parts for index in part.indices()]
+
+
+def handles_of(claimed: Sequence[Ticket]) -> list[Handle]:
+    return [Handle(t.id, t.token, *where) for t in claimed for where in wheres(t)]
+
+
+TestLedger = LedgerMachine.TestCase
+TestLedger.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -1,0 +1,276 @@
+"""The worker with threads: outcomes, time-outs, leases, prefetching, several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from threading import Barrier, Event, get_ident
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from s3queue import Context, InvalidSetting, NonRetriable, Queue, RetryPolicy, Worker
+from tests.queue.clocks import eventually
+from tests.queue.places import heard
+from tests.worker.running import Seen, memory_url, running
+
+NOW = RetryPolicy(base_s=0)
+
+
+@pytest.fixture
+def url() -> str:
+    return memory_url()
+
+
+@pytest.fixture
+def queue(url: str) -> Iterator[Queue]:
+    with Queue("jobs", url=url, retry=NOW, max_attempts=2) as found:
+        yield found
+
+
+def idle(queue: Queue, finished: int) -> bool:
+    stats = queue.stats()
+    return stats.completed + stats.dead >= finished and not stats.unfinished
+
+
+def test_all_is_processed_once(queue: Queue) -> None:
+    queue.enqueue_many(range(2000))
+    queue.enqueue("urgent", priority=5)
+    seen = Seen()
+    assert Worker(queue, seen, concurrency=4, burst=True, poll_interval=0.02).run() == 2001
+    assert sorted(seen.payloads, key=str) == sorted([*range(2000), "urgent"], key=str)
+    stats = queue.stats()
+    assert (stats.completed, stats.unfinished) == (2001, 0)
+
+
+def test_a_burst_ends_at_once_when_nothing_is_there(queue: Queue) -> None:
+    queue.enqueue("later", delay=3600)
+    assert Worker(queue, Seen(), burst=True, poll_interval=0.02).run() == 0
+
+
+def test_retries_follow_by_themselves(queue: Queue) -> None:
+    queue.enqueue("a")
+
+    def fail(payload: str) -> None:
+        raise ValueError(payload)
+
+    with running(queue, fail):
+        assert eventually(lambda: queue.count("dead") == 1)
+
+
+def test_handlers_run_side_by_side(queue: Queue) -> None:
+    barrier = Barrier(4)
+    threads: set[int] = set()
+
+    def handler(payload: int) -> None:  # noqa: ARG001
+        barrier.wait(20)
+        threads.add(get_ident())
+
+    queue.enqueue_many(range(8))
+    with running(queue, handler, concurrency=4):
+        assert eventually(lambda: idle(queue, 8))
+    assert len(threads) == 4
+    assert queue.stats().completed == 8
+
+
+def decide(payload: str, ctx: Context) -> None:
+    actions = {
+        "ack": ctx.ack, "nack": ctx.nack, "retry": lambda: ctx.retry(after=3600),
+        "dead": lambda: ctx.dead("reason"), "both": lambda: (ctx.ack(), ctx.dead("last")),
+    }  # fmt: skip
+    actions[payload]()  # type: ignore[no-untyped-call]
+
+
+def test_the_handler_decides_through_its_context(queue: Queue) -> None:
+    queue.enqueue_many(["ack", "nack", "retry", "dead", "both"])
+    with running(queue, decide):
+        assert eventually(lambda: (queue.count("completed"), queue.count("dead"), queue.count("scheduled")) == (1, 3, 1))
+    errors = {letter.payload: [error.message for error in letter.errors] for letter in queue.dlq.list()}
+    assert errors == {"nack": ["nack", "nack"], "dead": ["reason"], "both": ["last"]}
+
+
+def test_a_decision_stands_even_if_the_handler_raises_after_it(queue: Queue) -> None:
+    def handler(payload: str, ctx: Context) -> None:
+        ctx.ack()
+        raise ValueError(payload)
+
+    queue.enqueue("a")
+    assert Worker(queue, handler, burst=True, poll_interval=0.02).run() == 1
+    assert queue.stats().completed == 1
+
+
+def test_no_decision_in_manual_mode_is_a_failure(queue: Queue) -> None:
+    queue.enqueue_many(["ack", "nothing"])
+
+    def handler(payload: str, ctx: Context) -> None:
+        if payload == "ack":
+            ctx.ack()
+
+    with running(queue, handler, manual_ack=True):
+        assert eventually(lambda: idle(queue, 2))
+    (letter,) = queue.dlq.list()
+    assert letter.payload == "nothing"
+    assert [error.message for error in letter.errors] == ["the handler ended without ack or nack in manual mode"] * 2
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit(), NonRetriable("x"), ValueError("x")])
+def test_nothing_that_a_handler_raises_stops_the_worker(queue: Queue, error: BaseException) -> None:
+    queue.enqueue_many(["bad", "good"], max_attempts=1)
+
+    def handler(payload: str) -> None:
+        if payload == "bad":
+            raise error
+
+    assert Worker(queue, handler, concurrency=1, burst=True, poll_interval=0.02).run() == 2
+    (letter,) = queue.dlq.list()
+    assert (letter.payload, letter.errors[0].type) == ("bad", type(error).__name__)
+    assert queue.stats().completed == 1
+
+
+def test_a_handler_over_its_time_fails_and_its_thread_is_replaced(queue: Queue) -> None:
+    release = Event()
+
+    def handler(payload: str) -> None:
+        if payload == "hang":
+            release.wait(40)
+
+    queue.enqueue("hang", max_attempts=1)
+    with running(queue, handler, concurrency=1, handler_timeout=0.3):
+        assert eventually(lambda: queue.count("dead") == 1)
+        queue.enqueue("quick")
+        assert eventually(lambda: queue.count("completed") == 1)
+        release.set()
+    (letter,) = queue.dlq.list()
+    assert letter.errors[0].type == "HandlerTimeout"
+    assert "0.3 s" in letter.errors[0].message
+    assert queue.stats().completed == 1
+
+
+def test_a_long_handler_keeps_its_message(url: str) -> None:
+    mine, theirs = Queue("jobs", url=url, visibility_timeout=1), Queue("jobs", url=url)
+    mine.enqueue("long")
+    begun, done, stolen = Event(), Event(), Seen()
+    started = monotonic()
+
+    def long(payload: str, ctx: Context) -> None:
+        begun.set()
+        assert done.wait(40)
+        assert ctx.holds
+
+    with running(mine, long):
+        assert begun.wait(20)
+        with running(theirs, stolen):
+            assert eventually(lambda: monotonic() - started > 4.5)
+            assert mine.stats().processing == 1
+            done.set()
+            assert eventually(lambda: mine.count("completed") == 1)
+    assert stolen.payloads == []
+    assert mine.stats().rescued == 0
+
+
+def test_slow_handlers_hold_few_messages(queue: Queue) -> None:
+    queue.enqueue_many(range(500))
+    release, begun = Event(), Seen()
+
+    def slow(payload: int) -> None:
+        begun(payload)
+        assert release.wait(40)
+
+    with running(queue, slow, concurrency=2) as run:
+        assert eventually(lambda: len(begun.payloads) == 2)
+        started = monotonic()
+        assert eventually(lambda: monotonic() - started > 1)
+        assert queue.stats().processing <= 4
+        assert run.worker.metrics()["running"] == 2
+        release.set()
+        assert eventually(lambda: idle(queue, 500))
+
+
+def test_prefetch_is_a_limit(queue: Queue) -> None:
+    queue.enqueue_many(range(300))
+    held: list[int] = []
+
+    def handler(payload: int) -> None:  # noqa: ARG001
+        held.append(worker.metrics()["held"])
+
+    worker = Worker(queue, handler, concurrency=2, prefetch=5, burst=True, poll_interval=0.02)
+    assert worker.run() == 300
+    assert max(held) <= 5 + 5  # outcomes that wait to be recorded are held too
+
+
+def test_two_workers_share_the_work_without_doing_it_twice(url: str) -> None:
+    first, second = Queue("jobs", url=url), Queue("jobs", url=url)
+    first.enqueue_many(range(1000))
+    for number in range(200):
+        first.enqueue(1000 + number)
+    seen = [Seen(), Seen()]
+    with running(first, seen[0], concurrency=2, prefetch=50), running(second, seen[1], concurrency=2, prefetch=50):
+        assert eventually(lambda: idle(first, 1200), 40)
+    assert sorted(seen[0].payloads + seen[1].payloads) == list(range(1200))
+    assert first.stats().completed == 1200
+
+
+def test_a_paused_queue_stands_still_and_goes_on(queue: Queue) -> None:
+    seen = Seen()
+    with running(queue, seen):
+        queue.enqueue("before")
+        assert eventually(lambda: seen.payloads == ["before"])
+        queue.pause()
+        queue.enqueue("meanwhile")
+        looks = queue.meter.total("LIST")
+        assert eventually(lambda: queue.meter.total("LIST") > looks + 5)
+        assert seen.payloads == ["before"]
+        queue.resume()
+        assert eventually(lambda: seen.payloads == ["before", "meanwhile"])
+
+
+def test_a_worker_finds_a_priority_that_is_new(url: str) -> None:
+    queue, producer = Queue("jobs", url=url), Queue("jobs", url=url)
+    seen = Seen()
+    with running(queue, seen):
+        producer.enqueue("urgent", priority=9)
+        assert eventually(lambda: seen.payloads == ["urgent"], 30)
+
+
+def test_reports_and_events_of_a_worker(queue: Queue) -> None:
+    events, reports = heard(queue), list[dict[str, Any]]()
+    queue.enqueue_many(["good", "bad"], max_attempts=1)
+
+    def handler(payload: str) -> None:
+        if payload == "bad":
+            raise ValueError(payload)
+
+    worker = Worker(queue, handler, concurrency=3, burst=True, poll_interval=0.02, report=reports.append)
+    worker.run()
+    by_name = {event.name: event.fields for event in events}
+    me = queue.worker_id
+    assert by_name["workers-started"] == {"worker": me, "concurrency": 3}
+    assert by_name["workers-stopped"] == {"worker": me, "processed": 2}
+    assert by_name["metrics"] == reports[-1]
+    last = reports[-1]
+    assert (last["worker"], last["processed"], last["failed"], last["held"], last["running"]) == (me, 2, 1, 0, 0)
+    assert last["commits"] >= 1
+    assert last["requests"]["PUT"] >= last["commits"]
+    assert last["billed"]["put_list"] >= last["requests"]["PUT"]
+    assert worker.metrics()["processed"] == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"concurrency": 0}, {"concurrency": 1001}, {"concurrency": 2.5}, {"concurrency": "8"}, {"prefetch": 0},
+        {"prefetch": 1.5}, {"poll_interval": 0}, {"poll_interval": float("nan")}, {"max_poll_interval": 0},
+        {"handler_timeout": 0}, {"shutdown_grace": -1}, {"shutdown_grace": True}, {"executor": "fibre"},
+    ],
+)  # fmt: skip
+def test_a_bad_option_is_refused_at_once(queue: Queue, options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSetting, match="Use"):
+        Worker(queue, print, **options)
+
+
+def test_a_worker_has_metrics_before_it_runs(queue: Queue) -> None:
+    assert Worker(queue, print).metrics()["processed"] == 0
+
+
+def test_a_worker_that_never_ran_is_stopped(queue: Queue) -> None:
+    assert Worker(queue, print).stop(timeout=5)
