@@ -21,8 +21,8 @@ from s3queue.store.port import CREATE, fetch
 
 FRESH_S = 10.0
 """How long the process that decided a move may carry it out from memory; later the source must be read anew."""
-ORPHANED_MS = 30_000
-"""How old a line is before another process takes it for left behind."""
+ORPHANED_MS = 15_000
+"""How old a line is, at least, before another process takes it for left behind."""
 
 
 def carry_out(lane: Lane, decided: Iterable[tuple[Line, Message]], since: float) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from s3queue.core.keys import MAX_PRIORITY
-from s3queue.core.ledger import Ledger
+from s3queue.core.ledger import Ledger, Line
 from s3queue.core.transitions import Adopt, Listing, Request, Swept
 from s3queue.core.upkeep import prunable
 from s3queue.protocol import journal
@@ -40,10 +40,16 @@ class Sweeper:
         self._janitor = janitor
         self.interval_s = interval_s
         self._next_at = lane.clock.monotonic() + interval_s * lane.ids.random()
+        self._patience_ms = int(ORPHANED_MS * (1 + lane.ids.random()))  # so that one process is the first
+        self._look_at = 0.0
 
     def step(self) -> Sweep | None:
-        """Sweep if it is time and nobody else has; None if not."""
+        """Sweep if it is time and nobody else has; None if not. Moves left behind are finished as soon as they are seen."""
         now = self._lane.clock.monotonic()
+        if now >= self._look_at and self._orphans():
+            self._look_at = now + self._patience_ms / 1000
+            self._lane.committer.read()
+            finish_orphans(self._lane, self._orphans())
         if now < self._next_at:
             return None
         self._next_at = now + self.interval_s * (0.75 + 0.5 * self._lane.ids.random())
@@ -68,9 +74,7 @@ class Sweeper:
         for ticket in replies[0]:
             lane.events.emit("message-recovered", worker=ticket.worker, count=ticket.size)
         adopted = replies[1] if late else None
-        now, outbox = lane.now_ms(), lane.committer.ledger.outbox
-        orphans = [line for line in outbox.values() if line.decided_at_ms + ORPHANED_MS < now]
-        moved = finish_orphans(lane, orphans) if orphans else 0
+        moved = finish_orphans(lane, self._orphans())
         forgotten = self._retire_left_behind()
         journal.expire(lane)
         self._delete_ghost_letters()
@@ -81,6 +85,14 @@ class Sweeper:
             moved=moved,
             forgotten=forgotten,
         )
+
+    def _orphans(self) -> list[Line]:
+        """Return the lines, in the ledger as last seen, that whoever decided them has evidently left."""
+        seen = self._lane.committer.record.cached
+        if seen is None or seen.value is None:
+            return []
+        before_ms = self._lane.now_ms() - self._patience_ms
+        return [line for line in seen.value.outbox.values() if line.decided_at_ms < before_ms]
 
     def _ranks(self, ledger: Ledger) -> list[int]:
         in_use = {MAX_PRIORITY - priority for priority in self._lane.settings().priorities}

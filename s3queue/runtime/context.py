@@ -113,7 +113,9 @@ class _Completed:
 
 
 @dataclass(frozen=True)
-class _Failed:
+class Failed:
+    """The decision that this attempt failed."""
+
     failure: Failure
 
     def __call__(self, consumer: Consumer, delivery: Delivery, /) -> Recorded:
@@ -125,4 +127,4 @@ COMPLETED: Decision = _Completed()
 
 def failed(error: BaseException) -> Decision:
     """Return the decision that this attempt failed."""
-    return _Failed(Failure.of(error))
+    return Failed(Failure.of(error))

@@ -30,6 +30,10 @@ class Executor(Protocol):
         """Return those whose handler runs."""
         ...
 
+    def busy(self) -> bool:
+        """Whether a handler runs, or has ended and its outcome has not been told yet."""
+        ...
+
     def take_back(self) -> list[Delivery]:
         """Return those that have not begun; they will not."""
         ...
@@ -70,6 +74,7 @@ class ThreadExecutor:
         self._ready = threading.Condition()
         self._queue: deque[Delivery] = deque()
         self._runs: set[Run] = set()
+        self._ending = 0
         self._stopped = False
         for number in range(concurrency):
             self._start(number)
@@ -88,6 +93,10 @@ class ThreadExecutor:
     def running(self) -> list[Delivery]:
         with self._ready:
             return [run.delivery for run in self._runs]
+
+    def busy(self) -> bool:
+        with self._ready:
+            return bool(self._runs or self._ending)
 
     def take_back(self) -> list[Delivery]:
         with self._ready:
@@ -139,6 +148,9 @@ class ThreadExecutor:
                 self._runs.discard(run)
                 if run.abandoned:
                     return
+                self._ending += 1
             if recorded is None:
                 self._consumer.drop(delivery)
             self._done(recorded, self._clock.monotonic() - run.started_at)
+            with self._ready:
+                self._ending -= 1

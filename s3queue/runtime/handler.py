@@ -32,7 +32,7 @@ def load(spec: str) -> Handler:
         sys.path.insert(0, here)
     try:
         found: Any = importlib.import_module(module_name)
-    except Exception as error:  # the module is the user's: whatever it raises is why there is no handler
+    except (Exception, SystemExit) as error:  # the module is the user's: whatever it raises is why there is no handler
         raise InvalidSetting(
             f"The handler's module {module_name!r} cannot be imported: {type(error).__name__}: {error}.",
             remedy="Run where the module can be imported (its folder, PYTHONPATH, an installed package).",
@@ -103,13 +103,18 @@ def store_result(consumer: Consumer, delivery: Delivery, value: Any) -> Recorded
     try:
         body = encode_result(delivery.id, value, lane.now_ms())
     except (TypeError, ValueError, RecursionError) as error:
-        problem = InvalidPayload(
-            f"The handler of message {delivery.id} returned a {type(value).__name__} that JSON cannot hold: {error}.",
-            remedy="Return JSON values, or open the queue with results=False.",
-        )
-        return consumer.failed(delivery, Failure("InvalidPayload", str(problem), retriable=False))
+        return consumer.failed(delivery, unkept(delivery.id, value, error))
     lane.store.put(lane.keys.result(delivery.id), body, OVERWRITE)
     return consumer.completed(delivery)
+
+
+def unkept(message_id: str, value: Any, error: Exception) -> Failure:
+    """Return the failure of a handler whose value cannot be kept as a result; trying again is no use."""
+    problem = InvalidPayload(
+        f"The handler of message {message_id} returned a {type(value).__name__} that JSON cannot hold: {error}.",
+        remedy="Return JSON values, or configure the queue with results=False.",
+    )
+    return Failure("InvalidPayload", str(problem), retriable=False)
 
 
 class Runner:

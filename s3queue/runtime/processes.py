@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import signal
 import threading
@@ -9,24 +10,37 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
 from s3queue.clock import Clock
+from s3queue.core.codec import encode_result
 from s3queue.core.message import Failure
 from s3queue.errors import HandlerCrashed, HandlerTimeout
 from s3queue.protocol.consumer import Consumer, Delivery, Recorded
-from s3queue.runtime.context import Context, Decision
+from s3queue.runtime.context import COMPLETED, Context, Decision, Failed
 from s3queue.runtime.executor import Run
-from s3queue.runtime.handler import Handler, Runner, arity, call
+from s3queue.runtime.handler import Handler, Runner, arity, call, unkept
+
+_JOIN_S = 5.0
+"""How long a stop waits for the processes to be gone."""
 
 
-def run_in_child(handler: Handler, delivery: Delivery, worker: str, queue: str, manual: bool) -> tuple[Decision, Any]:
-    """Run the handler and return its decision and value, which go back through a pipe."""
+def run_in_child(
+    handler: Handler, delivery: Delivery, worker: str, queue: str, *, manual: bool, results: bool
+) -> tuple[Decision, Any]:
+    """Run the handler and return its decision and, if results are kept, its value: both go back through a pipe."""
     context = Context(None, delivery, worker, queue)
-    return call(handler, arity(handler), delivery.message.payload, context, manual=manual)
+    decision, value = call(handler, arity(handler), delivery.message.payload, context, manual=manual)
+    if not results or decision != COMPLETED:
+        return decision, None
+    try:
+        return decision, json.loads(encode_result(delivery.id, value, 0))["value"]
+    except (TypeError, ValueError, RecursionError) as error:
+        return Failed(unkept(delivery.id, value, error)), None
 
 
 def _ignore_interrupts() -> None:
@@ -51,10 +65,11 @@ class ProcessExecutor:
     ) -> None:
         self._runner, self._consumer, self._done = runner, consumer, done
         self._concurrency, self._timeout_s, self._clock = concurrency, timeout_s, clock
-        self._facts = (consumer.lane.worker, queue, manual)
+        self._facts, self._manual = (consumer.lane.worker, queue), manual
         self._lock = threading.Lock()
         self._queue: deque[Delivery] = deque()
         self._runs: dict[str, Run] = {}
+        self._ending = 0
         self._stopped = False
         self._pool = ProcessPool(
             max_workers=concurrency, initializer=_ignore_interrupts, context=multiprocessing.get_context("spawn")
@@ -72,6 +87,10 @@ class ProcessExecutor:
         with self._lock:
             return [run.delivery for run in self._runs.values()]
 
+    def busy(self) -> bool:
+        with self._lock:
+            return bool(self._runs or self._ending)
+
     def take_back(self) -> list[Delivery]:
         with self._lock:
             back = list(self._queue)
@@ -84,6 +103,8 @@ class ProcessExecutor:
     def stop(self) -> None:
         self._stopped = True
         self._pool.stop()  # type: ignore[no-untyped-call]
+        with suppress(TimeoutError):
+            self._pool.join(_JOIN_S)
 
     def _fill(self) -> None:
         """Hand over as many as there are processes, so that the rest can still be taken back."""
@@ -104,16 +125,26 @@ class ProcessExecutor:
     def _schedule(self, delivery: Delivery) -> None:
         self._runner.announce(delivery)
         arguments = (self._runner.handler, delivery, *self._facts)
+        options = {"manual": self._manual, "results": self._consumer.lane.settings().results}
         future: Future[tuple[Decision, Any]] = self._pool.schedule(
-            run_in_child, args=arguments, timeout=self._timeout_s
+            run_in_child, args=arguments, kwargs=options, timeout=self._timeout_s
         )
         future.add_done_callback(partial(self._finish, delivery))
 
     def _finish(self, delivery: Delivery, future: Future[tuple[Decision, Any]]) -> None:
         with self._lock:
             run = self._runs.pop(delivery.id, None)
-        if self._stopped or run is None:
-            return
+            if self._stopped or run is None:
+                return
+            self._ending += 1
+        try:
+            self._conclude(delivery, run, future)
+        finally:
+            with self._lock:
+                self._ending -= 1
+        self._fill()
+
+    def _conclude(self, delivery: Delivery, run: Run, future: Future[tuple[Decision, Any]]) -> None:
         try:
             recorded = self._runner.conclude(delivery, *future.result())
         except CancelledError:
@@ -126,7 +157,6 @@ class ProcessExecutor:
         except ProcessExpired as expired:
             error = HandlerCrashed(f"The handler's process ended with exit code {expired.exitcode}.")
             recorded = self._consumer.failed(delivery, Failure.of(error))
-        except Exception as failure:  # noqa: BLE001 - what the handler returned could not be sent, or the result not be stored
+        except BaseException as failure:  # noqa: BLE001 - SystemExit of a handler; what the handler returned could not be sent, or the result not be stored
             recorded = self._consumer.failed(delivery, Failure.of(failure))
         self._done(recorded, self._clock.monotonic() - run.started_at)
-        self._fill()

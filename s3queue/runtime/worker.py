@@ -84,6 +84,7 @@ class Worker:
         self._pending_since: float | None = None
         self._thread: threading.Thread | None = None
         self._finished = threading.Event()
+        self._finished.set()
         self._consumer: Consumer
         self._executor: Executor
 
@@ -96,6 +97,7 @@ class Worker:
         handlers finish within ``shutdown_grace`` and releases the rest; a second one releases all and stops now.
         Raises what makes going on impossible: StoreRefused at the start, QueueGone, CorruptObject of the ledger.
         """
+        self._finished.clear()
         restore = self._take_signals() if signals and threading.current_thread() is threading.main_thread() else {}
         try:
             self._run()
@@ -107,6 +109,7 @@ class Worker:
 
     def start(self) -> None:
         """Run in a thread of its own; :meth:`stop` ends it."""
+        self._finished.clear()
         self._thread = threading.Thread(target=self.run, name="s3queue-worker", daemon=True)
         self._thread.start()
 
@@ -266,7 +269,7 @@ class Worker:
         consumer = self._consumer
         self._try(lambda: consumer.release(self._executor.take_back()), "releasing messages")
         deadline = self._clock.monotonic() + self._grace_s
-        while self._executor.running() and self._clock.monotonic() < deadline and self._signals < 2:
+        while self._executor.busy() and self._clock.monotonic() < deadline and self._signals < 2:
             self._executor.check()
             if consumer.pending() or consumer.needs_extension():
                 self._try(lambda: consumer.exchange(0), "recording outcomes")
@@ -286,7 +289,6 @@ class Worker:
 
     def metrics(self) -> dict[str, Any]:
         """Return what this worker counts: attempts, messages in hand, lost races, requests by verb."""
-        committer = self._consumer.lane.committer
         requests: dict[str, int] = {}
         for (verb, _, _), count in self.queue.meter.snapshot().items():
             requests[verb] = requests.get(verb, 0) + count
@@ -294,12 +296,20 @@ class Worker:
             "worker": self.queue.worker_id,
             "processed": self.processed,
             "failed": self.failed,
+            **self._counts(),
+            "requests": requests,
+            "billed": self.queue.meter.billed(),
+        }
+
+    def _counts(self) -> dict[str, int]:
+        if not hasattr(self, "_executor"):  # it has not run yet
+            return {"held": 0, "running": 0, "commits": 0, "lost_races": 0}
+        committer = self._consumer.lane.committer
+        return {
             "held": self._consumer.held(),
             "running": len(self._executor.running()),
             "commits": committer.commits,
             "lost_races": committer.lost_races,
-            "requests": requests,
-            "billed": self.queue.meter.billed(),
         }
 
 
@@ -331,5 +341,6 @@ _RANGES: dict[str, tuple[float, float]] = {
 def _check(**settings: float) -> None:
     for name, value in settings.items():
         low, high = _RANGES[name]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        kinds = int if name in ("concurrency", "prefetch") else int | float
+        if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
             raise InvalidSetting(f"{name} is {value!r}.", remedy=f"Use {low} to {high}.")

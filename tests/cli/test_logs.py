@@ -60,14 +60,12 @@ def test_json_lines_carry_the_event(queue: Queue, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize("style", logs.FORMATS)
 def test_hostile_text_forges_no_line(capsys: pytest.CaptureFixture[str], style: str) -> None:
     logs.configure(verbose=False, style=style)
-    try:
-        raise ValueError("\x1b[2J\nforged")
-    except ValueError:
-        logging.getLogger("s3queue").error("failed: %s", "\x1b[31m\nforged\u202e", exc_info=True)
+    error = ValueError("\x1b[2J\nforged")
+    logging.getLogger("s3queue").error("failed: %s", "\x1b[31m\nforged\u202e", exc_info=error)
     told = capsys.readouterr().err
     assert told.replace("\n", "").isprintable()
     assert not any(line.startswith("forged") for line in told.splitlines())
-    assert "Traceback" in told
+    assert "ValueError: " in told
 
 
 def test_to_configure_twice_is_to_configure_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,7 +60,7 @@ def start(place: Path) -> Iterator[Start]:
 
     def begin(*arguments: str, **options: int) -> subprocess.Popen[str]:
         url = (place / "bucket/jobs").as_uri()
-        process = subprocess.Popen(
+        process: subprocess.Popen[str] = subprocess.Popen(
             [sys.executable, "-m", "s3queue", *arguments, "--url", url],
             cwd=place,
             env=clean | {"PYTHONPATH": str(ROOT)},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from hypothesis import settings
@@ -159,6 +159,9 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(target=listings, rank=st.sampled_from([4, 9]), back=st.integers(0, 3), page=st.sampled_from([1, 2, 100]))
     def list_inbox(self, rank: int, back: int, page: int) -> Listing:
         """A listing from this cursor or a former one, perhaps cut off, perhaps used much later."""
+        return self.list_now(rank, back, page)
+
+    def list_now(self, rank: int, back: int = 0, page: int = 1000) -> Listing:
         former = self.cursors.get(rank, [""])
         after = former[max(0, len(former) - 1 - back)]
         names = sorted(name for name in self.model.inbox if rank_in(name) == rank and name > after)
@@ -169,8 +172,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def stalled(self) -> set[str]:
         return {id_ for id_, end in self.model.expires.items() if end + RESCUE_MARGIN_MS <= self.now}
 
-    def rescue(self, found: Sequence[Ticket], expected: set[str]) -> None:
-        assert {ticket.id for ticket in found} == expected
+    def rescue(self, found: Sequence[Ticket], expected: Collection[str]) -> None:
+        assert {ticket.id for ticket in found} == set(expected)
         for ticket in found:
             self.model.counts["rescued"] += ticket.size
             self.model.free(ticket.id)
@@ -185,12 +188,14 @@ class LedgerMachine(RuleBasedStateMachine):
         worker=st.sampled_from(["a", "b", "c"]),
     )
     def claim(
-        self, seen: list[Listing], room: int, max_objects: int, suspects: bool, skips: bool, worker: str
+        self, seen: list[Listing], *, room: int, max_objects: int, suspects: bool, skips: bool, worker: str
     ) -> tuple[Ticket, ...]:
         skip = frozenset(list(self.model.inbox)[:1]) if skips else frozenset()
+        return self.take(Claim(worker, room, LEASE_MS, tuple(seen), skip, suspects, 3, max_objects))
+
+    def take(self, claim: Claim) -> tuple[Ticket, ...]:
         before = dict(self.ledger.cursors)
-        listed = {name for listing in seen for name in listing.names}
-        claim = Claim(worker, room, LEASE_MS, tuple(seen), skip, suspects, 3, max_objects)
+        listed = {name for listing in claim.listings for name in listing.names}
         (claimed,) = self.submit(claim)
         assert isinstance(claimed, Claimed)
         assert claimed.paused == self.paused
@@ -210,15 +215,40 @@ class LedgerMachine(RuleBasedStateMachine):
         for ticket in claimed.tickets:
             model.expires[ticket.id] = self.now + LEASE_MS
             for where in wheres(ticket):
-                assert where[0] not in skip
+                assert where[0] not in claim.skip
                 assert model.holder[where] == AVAILABLE, "claimed from under its holder"
                 model.holder[where] = (ticket.id, ticket.token)
         taken = [where for ticket in claimed.tickets for where in wheres(ticket)]
-        assert len(taken) <= room
-        assert sum(len(ticket.parts) for ticket in claimed.tickets) <= max_objects
-        assert len(claimed.tickets) <= (2 if suspects else 1)
+        assert len(taken) <= claim.room
+        assert sum(len(ticket.parts) for ticket in claimed.tickets) <= claim.max_objects
+        assert len(claimed.tickets) <= (2 if claim.suspects else 1)
         model.counts["claimed"] += len(taken)
         return claimed.tickets
+
+    @rule(target=tickets, room=st.sampled_from([1, 4, 100]), worker=st.sampled_from(["a", "b"]))
+    def work(self, room: int, worker: str) -> tuple[Ticket, ...]:
+        """What a worker does most: list what is new, claim it."""
+        return self.take(Claim(worker, room, LEASE_MS, (self.list_now(4), self.list_now(9))))
+
+    @rule(which=tickets, struck=st.booleans())
+    def fail(self, which: tuple[Ticket, ...], struck: bool) -> None:
+        """Every second message of a ticket fails and is moved at once; the lines may be left standing."""
+        handles = [handle for handle in handles_of(which)[::2] if self.held(handle)]
+        outcomes = [Outcome(handle, "retry", line=self.line(handle, "retry")) for handle in handles]
+        (replies,) = self.submit(Settle(tuple(outcomes)))
+        assert not any(replies)
+        for outcome in outcomes:
+            assert outcome.line is not None
+            self.model.settle((outcome.handle.name, outcome.handle.index), "retry")
+            self.model.lines[outcome.line.id] = outcome.line
+            self.model.inbox[outcome.line.target] = self.now
+        if struck:
+            assert self.submit(Strike(tuple(outcome.line.id for outcome in outcomes if outcome.line))) == [
+                len(outcomes)
+            ]
+            for outcome in outcomes:
+                assert outcome.line is not None
+                self.model.strike(outcome.line.id)
 
     def held(self, handle: Handle) -> bool:
         return self.model.holder.get((handle.name, handle.index)) == (handle.ticket_id, handle.token)
@@ -311,9 +341,7 @@ class LedgerMachine(RuleBasedStateMachine):
         handles = [
             handle
             for request in asked
-            for handle in (
-                [outcome.handle for outcome in request.outcomes] if isinstance(request, Settle) else []
-            )
+            for handle in ([outcome.handle for outcome in request.outcomes] if isinstance(request, Settle) else [])
         ]
         if handles and not any(self.held(handle) for handle in handles):
             before = self.ledger
@@ -358,13 +386,18 @@ class LedgerMachine(RuleBasedStateMachine):
             assert self.submit(Strike((line.id,))) == [0]
 
     @precondition(lambda self: bool(self.model.letters))
-    @rule(data=st.data())
-    def replay(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), lag=st.integers(0, 1))
+    def replay(self, data: st.DataObject, lag: int) -> None:
         letter = data.draw(st.sampled_from(sorted(self.model.letters)))
         self.serial += 1
         target = str(ObjectName(9, self.now, encode(self.serial, 20), 1))
         line = Line(letter, "replay", letter, 0, target, "m", self.now)
-        (replies,) = self.submit(Replay((line,)))
+        judged = self.ledger.revision - lag
+        void = self.ledger.forgotten_at_revision > judged
+        (replies,) = self.submit(Replay((line,), judged))
+        if void:
+            assert replies is None
+            return
         if letter in self.model.lines:
             assert replies == ["it is being replayed already"]
             return
@@ -394,8 +427,10 @@ class LedgerMachine(RuleBasedStateMachine):
         if in_flight:
             model.expires.clear()
             for line in [line for line in model.lines.values() if line.kind == "retry"]:
-                model.strike(line.id)
+                model.ticket(line.target)  # which strikes the line
+                model.settle((line.target, 0), "discarded")
                 model.close(line.target)
+                thrown.append((line.target, 0))
         expected = len(thrown)
         for name in some:
             if name > self.ledger.cursor(rank_in(name)) and not model.known(name):
@@ -476,4 +511,4 @@ def handles_of(claimed: Sequence[Ticket]) -> list[Handle]:
 
 
 TestLedger = LedgerMachine.TestCase
-TestLedger.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestLedger.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)

@@ -43,6 +43,8 @@ def _decide(action: str, payload: dict[str, Any], ctx: Context) -> Any:
         ctx.dead("decided")
     if action == "ack":
         ctx.ack()
+    if action == "return-set":
+        return {1}
     if action == "return-lambda":
         return lambda: None
     return {"pid": os.getpid(), "id": ctx.id, "attempt": ctx.attempt, "n": payload.get("n")}
