@@ -7,7 +7,7 @@ from s3queue.core.codec import decode_ledger, encode_ledger
 from s3queue.core.keys import Keys
 from s3queue.core.payload import PayloadCodec
 from s3queue.core.settings import Settings
-from s3queue.errors import CorruptObject
+from s3queue.errors import CorruptObject, S3QueueError
 from s3queue.events import Events
 from s3queue.ids import Ids
 from s3queue.protocol.committer import Committer
@@ -83,6 +83,22 @@ class Connection:
     def close(self) -> None:
         """Clean up after this process and give back what the store holds."""
         self.janitor.tick(flush=True)
+        self.flush()
+        self.store.close()
+
+    def tidy(self, *, flush: bool = False) -> None:
+        """Delete, journal and sweep what is due (with ``flush``: delete and journal all there is).
+
+        Messages do not wait for it: what fails is told as an error event and tried again later.
+        """
+        steps = [lambda: self.janitor.tick(flush=True)] if flush else [self.janitor.tick, self.sweeper.step]
+        for step in steps:
+            try:
+                step()
+            except S3QueueError as error:
+                self._events.emit("error", error=error, doing="tidying up")
+
+    def flush(self) -> None:
+        """Commit what waits for a commit to ride with; for a process that may not come back."""
         if self.lane.committer.has_deferred:
             self.lane.committer.commit()
-        self.store.close()

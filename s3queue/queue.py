@@ -231,8 +231,7 @@ class Queue:
         if not isinstance(max_messages, int) or not 1 <= max_messages <= 10_000:
             raise InvalidSetting(f"max_messages is {max_messages!r}.", remedy="Use 1 to 10000.")
         connection = self.connect()
-        connection.janitor.tick()
-        connection.sweeper.step()
+        connection.tidy()
         consumer = connection.consumer
         deadline, pause = self._clock.monotonic() + wait, 0.1
         while True:
@@ -252,7 +251,7 @@ class Queue:
         """
         connection = self.connect()
         consumer = connection.consumer
-        connection.sweeper.step()
+        connection.tidy()
         runner = Runner(handler, consumer, queue=self.name, manual=manual_ack)
         processed = 0
         while True:
@@ -270,7 +269,8 @@ class Queue:
                 break  # nothing there; if all that was claimed cannot be read, there may be more behind it
         while consumer.pending():
             consumer.exchange(0)
-        connection.janitor.tick(flush=True)
+        connection.tidy(flush=True)
+        connection.flush()
         return processed
 
     # -- looking --

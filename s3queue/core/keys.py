@@ -156,5 +156,5 @@ class Keys:
         return f"{self.root}dedup/{hashlib.sha256(dedup_id.encode()).hexdigest()}{_SUFFIX}"
 
     def name_in(self, prefix: str, key: str) -> str:
-        """Return what ``key`` is called below ``prefix``: without prefix and suffix."""
-        return key[len(prefix) :].removesuffix(_SUFFIX)
+        """Return what ``key`` is called below ``prefix``: without prefix and suffix; '' for a foreign one without suffix."""
+        return key[len(prefix) : -len(_SUFFIX)] if key.endswith(_SUFFIX) else ""

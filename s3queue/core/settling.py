@@ -92,7 +92,7 @@ class Settle:
             _book(draft, outcome)
         if recorded:
             removal.finish()
-        for name in {outcome.handle.name for outcome in recorded}:
+        for name in dict.fromkeys(outcome.handle.name for outcome in recorded):
             draft.close(name, now)
         return replies
 

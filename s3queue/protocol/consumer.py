@@ -251,7 +251,7 @@ class Consumer:
         self._let_go([item.delivery for item, found in zip(batch, replies, strict=True) if found in (None, LEASE_OVER)])
         if moves:
             carry_out(self.lane, moves, started)
-        self.janitor.note({item.outcome.handle.name for item in batch})
+        self.janitor.note(item.outcome.handle.name for item in batch)
 
     def _tell(self, item: Recorded) -> None:
         events, line, delivery = self.lane.events, item.outcome.line, item.delivery

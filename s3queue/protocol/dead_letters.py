@@ -94,7 +94,7 @@ class DeadLetters:
                 else:
                     refused[line.message_id] = reply
             finish_orphans(lane, decided)
-        for id_ in {ids} if isinstance(ids, str) else set(ids or ()):
+        for id_ in [ids] if isinstance(ids, str) else dict.fromkeys(ids or ()):
             if id_ not in replayed:
                 refused.setdefault(id_, "there is no letter of it, or none that can be read")
         return Replayed(tuple(replayed), refused)

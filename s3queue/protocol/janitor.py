@@ -31,14 +31,14 @@ class Janitor:
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
         self._lock = threading.Lock()
-        self._touched: set[str] = set()
+        self._touched: dict[str, None] = {}  # in order: a run must not depend on how strings hash
         self._settled: dict[str, float] = {}
         self._deleted: dict[str, float] = {}
 
     def note(self, names: Iterable[str]) -> None:
         """Take note of objects that this process had a hand in; they get deleted once they are settled."""
         with self._lock:
-            self._touched.update(names)
+            self._touched.update(dict.fromkeys(names))
 
     def _look(self, now: float) -> None:
         """See which of the objects noted are settled by now, and forget those that are nobody's any more."""
@@ -48,9 +48,10 @@ class Janitor:
             for name in settled:
                 if name not in self._deleted:
                     self._settled.setdefault(name, now)
-            self._touched.difference_update(settled)
+                del self._touched[name]
             if len(self._touched) > _TOUCHED_KEPT:
-                self._touched &= ledger.held_names()
+                held = ledger.held_names()
+                self._touched = {name: None for name in self._touched if name in held}
 
     def tick(self, *, flush: bool = False) -> None:
         """Delete and journal what is due; with ``flush`` all there is."""

@@ -11,6 +11,7 @@ from s3queue.core.keys import MAX_PRIORITY
 from s3queue.core.ledger import Ledger, Line
 from s3queue.core.transitions import Adopt, Listing, Request, Swept
 from s3queue.core.upkeep import prunable
+from s3queue.errors import CorruptObject
 from s3queue.protocol import journal
 from s3queue.protocol.janitor import PER_REQUEST, Janitor
 from s3queue.protocol.lane import Lane
@@ -64,7 +65,11 @@ class Sweeper:
         lane.committer.read()
         judged = lane.committer.ledger
         listings = tuple(self._below_cursor(judged, rank) for rank in self._ranks(judged))
-        late, ghosts = self._judge(judged, listings)
+        try:
+            (late, ghosts), readable = self._judge(judged, listings), True
+        except CorruptObject as error:  # nobody can tell the strays apart: they wait, and the journal is kept
+            lane.events.emit("error", error=error, doing="telling late arrivals from ghosts")
+            late, ghosts, readable = [], [], False
         if ghosts:
             self._delete(ghosts)
         requests: list[Request] = [Swept()]
@@ -76,7 +81,8 @@ class Sweeper:
         adopted = replies[1] if late else None
         moved = finish_orphans(lane, self._orphans())
         forgotten = self._retire_left_behind()
-        journal.expire(lane)
+        if readable:
+            journal.expire(lane)
         self._delete_ghost_letters()
         return Sweep(
             rescued=sum(ticket.size for ticket in replies[0]),
@@ -122,7 +128,11 @@ class Sweeper:
 
     def _delete_ghost_letters(self) -> None:
         """Delete once more what was replayed or discarded lately: a second copy may have landed since."""
-        gone = journal.read(self._lane, letters=True)
+        try:
+            gone = journal.read(self._lane, letters=True)
+        except CorruptObject as error:
+            self._lane.events.emit("error", error=error, doing="looking for ghosts of dead letters")
+            return
         keys = [self._lane.keys.letter(name) for name in sorted(gone)]
         for start in range(0, len(keys), PER_REQUEST):
             self._lane.store.delete_many(keys[start : start + PER_REQUEST])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ PAYLOADS = {
 @pytest.mark.parametrize("way", ["enqueue", "enqueue_many", "producer"])
 def test_a_payload_that_json_cannot_hold(queue: Queue, kind: str, way: str) -> None:
     payload, remedy = PAYLOADS[kind]
-    calls = {
+    calls: dict[str, Callable[[], object]] = {
         "enqueue": lambda: queue.enqueue(payload),
         "enqueue_many": lambda: queue.enqueue_many([1, payload, 2]),
         "producer": lambda: queue.producer(linger_ms=0).enqueue(payload),
@@ -189,7 +190,7 @@ def test_a_handler_that_can() -> None:
     assert load("app:good").__name__ == "good"
 
 
-@pytest.mark.parametrize("handler", [None, 7, "app:handler", lambda: None, lambda a, b, c: None])
+@pytest.mark.parametrize("handler", [None, 7, "app:handler", lambda: None, lambda _a, _b, _c: None])
 def test_a_worker_refuses_such_a_handler_when_it_is_made(queue: Queue, handler: Any) -> None:
     with pytest.raises(InvalidSetting, match=r"[Gg]ive"):
         Worker(queue, handler)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from threading import Event, Lock
 from time import monotonic
 
+from s3queue.clock import Clock
+
 START_MS = 1_750_000_000_000
 
 
@@ -44,3 +46,13 @@ def eventually(condition: Callable[[], bool], timeout_s: float = 20) -> bool:
             return False
         never.wait(0.01)
     return True
+
+
+def as_time_passes(clock: Clock, step_s: float, condition: Callable[[], bool]) -> Callable[[], bool]:
+    """Return ``condition``, asked each time after another step on a clock whose sleep takes no time."""
+
+    def asked() -> bool:
+        clock.sleep(step_s)
+        return condition()
+
+    return asked

@@ -7,6 +7,7 @@ from typing import Any
 
 from s3queue import Queue
 from s3queue.events import Event
+from s3queue.received import ReceivedMessage
 from s3queue.store.port import OVERWRITE
 from tests.queue.clocks import ManualClock
 
@@ -63,3 +64,9 @@ def heard(queue: Queue, name: str = "*") -> list[Event]:
     events: list[Event] = []
     queue.on(name, events.append)
     return events
+
+
+def collect(queue: Queue, into: list[ReceivedMessage], count: int = 1) -> bool:
+    """Receive what there is, add it to ``into``, and say whether there are ``count`` by now."""
+    into += queue.receive(100)
+    return len(into) >= count

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from s3queue import CorruptObject, Gzip, InvalidSetting, Queue
+from s3queue import CorruptObject, Gzip, InvalidSetting
 from tests.queue.clocks import ManualClock
 from tests.queue.places import Place, body, heard, keys, payloads
 
@@ -68,7 +68,7 @@ def test_a_codec_goes_along_to_retries_and_dead_letters(place: Place, clock: Man
     (key,) = keys(queue, "dlq/")
     assert SECRET.encode() not in body(queue, key)
     assert queue.dlq.list()[0].payload == SECRET
-    queue.dlq.replay(filter=lambda letter: True)
+    queue.dlq.replay(filter=lambda _: True)
     assert payloads(queue) == [SECRET]
 
 

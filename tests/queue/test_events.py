@@ -7,9 +7,9 @@ import logging
 import pytest
 
 from s3queue import InvalidSetting, LeaseLost, Queue, RetryPolicy
+from s3queue.errors import StoreUnavailable
 from s3queue.events import EVENTS, Event
 from s3queue.store.memory import MemoryStore
-from s3queue.errors import StoreUnavailable
 from tests.queue.clocks import ManualClock
 from tests.queue.places import Place, heard, keys, plant
 from tests.store.faulty import Faulty
@@ -92,7 +92,7 @@ def test_a_store_that_asks_to_slow_down_is_told() -> None:
 
 
 def test_all_listeners_hear_and_one_that_fails_harms_nobody(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
-    def broken(event: Event) -> None:
+    def broken(_: Event) -> None:
         raise RuntimeError("listener down")
 
     queue.on("message-enqueued", broken)

@@ -125,7 +125,7 @@ def test_a_result_is_kept_where_results_are_on(place: Place, value: Any) -> None
     message_id = queue.enqueue("a")
     with pytest.raises(NotFound):
         queue.result(message_id)
-    queue.process_once(lambda payload: value)
+    queue.process_once(lambda _: value)
     assert place.open().result(message_id) == value
 
 

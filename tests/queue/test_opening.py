@@ -52,21 +52,27 @@ def test_a_url_of_s3_holds_bucket_prefix_and_name() -> None:
     assert repr(queue) == "<Queue 'emails' in s3://prod/team/a/emails/>"
 
 
-@pytest.mark.parametrize(("prefix", "root"), [(None, "s3queue/jobs/"), ("", "jobs/"), ("a/b", "a/b/jobs/"), ("a/", "a/jobs/")])
+@pytest.mark.parametrize(
+    ("prefix", "root"), [(None, "s3queue/jobs/"), ("", "jobs/"), ("a/b", "a/b/jobs/"), ("a/", "a/jobs/")]
+)
 def test_a_prefix_comes_before_the_name(prefix: str | None, root: str) -> None:
     assert Queue("jobs", bucket="prod", prefix=prefix).root == root
 
 
-def test_without_a_place_the_queue_lies_below_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_place_the_queue_lies_below_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with Queue("jobs") as queue:
         queue.enqueue("a")
     assert (tmp_path / ".s3queue" / "jobs" / "queue.json").is_file()
 
 
-@pytest.mark.parametrize("url", ["", "prod/emails", "http://prod/emails", "s3:///emails", "s3://emails", "file:///", "memory://"])
+@pytest.mark.parametrize(
+    "url", ["", "prod/emails", "http://prod/emails", "s3:///emails", "s3://emails", "file:///", "memory://"]
+)
 def test_a_url_that_names_no_queue_is_refused(url: str) -> None:
-    with pytest.raises((InvalidSetting, InvalidName), match="Use|End it"):
+    with pytest.raises((InvalidSetting, InvalidName), match=r"Use|End it"):
         Queue.from_url(url)
 
 

@@ -18,7 +18,7 @@ def test_a_paused_queue_hands_out_nothing_and_takes_everything(place: Place, clo
     queue.pause()
     queue.enqueue("meanwhile")
     assert other.receive() == []
-    assert other.process_once(lambda payload: None) == 0
+    assert other.process_once(lambda _: None) == 0
     assert queue.stats().paused is True
     queue.resume()
     clock.advance(2.5)
@@ -96,7 +96,7 @@ def test_an_unfinished_queue_is_not_deleted_by_mistake(queue: Queue) -> None:
     queue.enqueue("waits")
     queue.enqueue("dies")
     queue.receive(1)[0].dead("no")
-    with pytest.raises(InvalidInput, match="1 messages and 1 dead letters.*force=True"):
+    with pytest.raises(InvalidInput, match=r"1 messages and 1 dead letters.*force=True"):
         queue.delete()
     assert queue.stats().unfinished == 1
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from s3queue import Context, InvalidSetting, Queue
-from s3queue.store.port import PutMode
 from s3queue.errors import StoreUnavailable
 from s3queue.store.memory import MemoryStore
+from s3queue.store.port import PutMode
 from tests.queue.clocks import ManualClock
 from tests.queue.places import Place, heard, keys, payloads, plant
 from tests.store.faulty import Wrapper
@@ -27,14 +27,14 @@ def test_all_that_is_visible_is_processed_and_counted(queue: Queue) -> None:
 
 
 def test_nothing_there_is_nothing_done(queue: Queue) -> None:
-    assert queue.process_once(lambda payload: None) == 0
+    assert queue.process_once(lambda _: None) == 0
 
 
 @pytest.mark.parametrize(("limit", "made"), [(0, 0), (1, 1), (10, 10), (23, 23), (1000, 40)])
 def test_the_limit_bounds_the_attempts_and_the_rest_stays_free(place: Place, limit: int, made: int) -> None:
     queue = place.open()
     queue.enqueue_many(range(40))
-    assert queue.process_once(lambda payload: None, max_messages=limit) == made
+    assert queue.process_once(lambda _: None, max_messages=limit) == made
     assert queue.count("processing") == 0
     assert len(payloads(place.open())) == 40 - made
 
@@ -65,8 +65,10 @@ def test_the_context_tells_about_the_message(place: Place, clock: ManualClock) -
     facts: dict[str, Any] = {}
 
     def handler(payload: str, ctx: Context) -> None:  # noqa: ARG001
-        names = "id attempt max_attempts headers priority group worker queue holds".split()
-        facts.update({name: getattr(ctx, name) for name in names}, age=clock.now_ms() / 1000 - ctx.enqueued_at.timestamp())
+        names = ["id", "attempt", "max_attempts", "headers", "priority", "group", "worker", "queue", "holds"]
+        facts.update(
+            {name: getattr(ctx, name) for name in names}, age=clock.now_ms() / 1000 - ctx.enqueued_at.timestamp()
+        )
         assert ctx.token > 0
 
     clock.advance(1)
@@ -114,7 +116,7 @@ def test_it_sweeps(place: Place, clock: ManualClock) -> None:
     queue.pause()
     clock.advance(120)
     events = heard(queue, "message-recovered")
-    queue.process_once(lambda payload: None)
+    queue.process_once(lambda _: None)
     assert [event.count for event in events] == [1]
 
 
@@ -126,10 +128,10 @@ def test_an_unreadable_object_does_not_hide_those_behind_it(queue: Queue, clock:
     assert seen == list(range(15))
 
 
-@pytest.mark.parametrize("handler", [None, "app:handler", 7, lambda: None, lambda a, b, c: None])
+@pytest.mark.parametrize("handler", [None, "app:handler", 7, lambda: None, lambda _a, _b, _c: None])
 def test_a_handler_that_cannot_be_called_is_refused_before_anything_is_claimed(queue: Queue, handler: Any) -> None:
     queue.enqueue("a")
-    with pytest.raises(InvalidSetting, match="[Gg]ive"):
+    with pytest.raises(InvalidSetting, match=r"[Gg]ive"):
         queue.process_once(handler)
     assert queue.count("processing") == 0
 
@@ -157,5 +159,5 @@ def test_outcomes_outlast_a_store_that_is_down_for_a_while() -> None:
     with pytest.raises(StoreUnavailable):
         queue.process_once(handler)
     store.down = False
-    assert queue.process_once(lambda payload: pytest.fail("it was processed already")) == 0
+    assert queue.process_once(lambda _: pytest.fail("it was processed already")) == 0
     assert queue.stats().completed == 1

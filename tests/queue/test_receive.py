@@ -10,7 +10,7 @@ import pytest
 from s3queue import InvalidSetting, LeaseLost, NonRetriable, Queue
 from s3queue.received import ReceivedMessage
 from tests.queue.clocks import ManualClock
-from tests.queue.places import Place, heard, keys, payloads, plant
+from tests.queue.places import Place, heard, keys, plant
 
 LEASE_S = 30
 RESCUED_S = LEASE_S + 3  # a lease is left alone for two seconds past its end

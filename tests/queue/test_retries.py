@@ -104,7 +104,7 @@ def test_retry_later_at_an_impossible_time_still_comes(queue: Queue, clock: Manu
     queue.enqueue("a")
     queue.process_once(failing(RetryLater("busy", after=after)))
     clock.advance(367 * 86_400)
-    assert queue.process_once(lambda payload: None) == 1
+    assert queue.process_once(lambda _: None) == 1
     assert queue.stats().completed == 1
 
 
@@ -147,7 +147,7 @@ def test_a_message_that_kills_its_workers_dies_of_it(place: Place, clock: Manual
         clock.advance(33)
     survivor = place.open()
     assert survivor.receive() == []
-    survivor.process_once(lambda payload: None)
+    survivor.process_once(lambda _: None)
     (letter,) = survivor.dlq.list()
     assert letter.payload == "poison"
     assert "vanished in the last of 3 attempts" in letter.reason

@@ -14,6 +14,8 @@ from s3queue.core.keys import Keys, ObjectName, count_of, parse_letter
 from s3queue.core.ledger import Ledger
 from s3queue.core.payload import Seal
 from s3queue.errors import CorruptObject
+from s3queue.events import Event
+from s3queue.protocol.consumer import Delivery
 from s3queue.store.port import Object
 from tests.simulation.bucket import Bucket
 from tests.simulation.world import World
@@ -31,11 +33,12 @@ class History:
     keys: Keys
     lease_s: float
     check_leases: bool = True
+    operated: bool = False
     acked: set[str] = field(default_factory=set)
     executed: Counter[str] = field(default_factory=Counter)
     runs: Counter[tuple[str, int]] = field(default_factory=Counter)
     attempts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    told_completed: Counter[str] = field(default_factory=Counter)
+    ended_under: dict[Spot, int] = field(default_factory=dict)
     ids: dict[Spot, str] = field(default_factory=dict)
     ended: Counter[str] = field(default_factory=Counter)
     found: list[str] = field(default_factory=list)
@@ -91,6 +94,8 @@ class History:
             self._left.add(spot)
             if spot not in _lines(before):
                 self.ended[self.ids.get(spot, "?")] += 1
+            if was[spot]:
+                self.ended_under[spot] = was[spot]
         self._note_discards(before, after, was)
         for spot in now.keys() & self._left:
             self.violation(f"completes once: {spot} comes back after it was settled")
@@ -118,6 +123,25 @@ class History:
                 held_s = self.world.now_s - old[1]
                 if held_s < self.lease_s * 0.9:
                     self.violation(f"one unexpired claim: {spot} is rescued {held_s:.2f} s after it was claimed")
+
+    # -- what the engine says and does, held against the books --
+
+    def on_run(self, delivery: Delivery) -> None:
+        """Note that a handler begins, and check that its claim stands in the books."""
+        self.executed[delivery.id] += 1
+        self.runs[delivery.id, delivery.attempt] += 1
+        self.attempts[delivery.id] = max(self.attempts[delivery.id], delivery.attempt)
+        handle = delivery.handle
+        ticket = self.ledger.tickets.get(handle.ticket_id)
+        holds = ticket is not None and ticket.token == handle.token
+        if not holds and self.check_leases and not self.operated:
+            self.violation(f"one unexpired claim: {delivery.id} runs under token {handle.token}, which holds nothing")
+
+    def on_lease_lost(self, event: Event) -> None:
+        """Check that an outcome that is said to be refused is not in the books all the same."""
+        for spot, token in self.ended_under.items():
+            if token == event.token and self.ids.get(spot) == event.id and not self.operated:
+                self.violation(f"re-applying changes nothing: {event.id} is recorded, and said to be refused")
 
     # -- at the end --
 

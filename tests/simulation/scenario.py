@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from s3queue.core.keys import Keys
@@ -36,6 +37,7 @@ class Scenario:
     faults: Faults = field(default_factory=Faults)
     operator: bool = False
     poison: bool = True
+    outage_s: float = 0.0
 
 
 @dataclass
@@ -65,12 +67,12 @@ class Run:
         self.incarnations = 0
         keys = Keys(self.queue(Actor("keys", lambda actor: None)).root)
         within = scenario.faults.skew_s <= 1.0
-        self.history = History(self.world, self.bucket, keys, LEASE_S, check_leases=within)
+        self.history = History(self.world, self.bucket, keys, LEASE_S, check_leases=within, operated=scenario.operator)
         self.world.on_death = self._revive
 
     def queue(self, actor: Actor) -> Queue:
         """Return the production queue on this actor's store, clock and ids."""
-        return Queue(
+        queue = Queue(
             "sim",
             store=SimStore(self.world, self.bucket, actor, lambda: self.faults),
             clock=SimClock(self.world, actor),
@@ -81,6 +83,8 @@ class Run:
             max_attempts=self.scenario.max_attempts,
             retry=RetryPolicy(base_s=1, cap_s=10),
         )
+        queue.on("lease-lost", lambda event: self.history.on_lease_lost(event))
+        return queue
 
     # -- playing --
 
@@ -95,6 +99,9 @@ class Run:
         if self.scenario.operator:
             world.spawn("op", self.operate, at_s=START_S + 10, skew_s=self._skew())
         world.run(START_S + STORM_S, MAX_STEPS)
+        if self.scenario.outage_s:
+            self.faults = Faults(unavailable=1.0)
+            world.run(world.now_s + self.scenario.outage_s, MAX_STEPS)
         self.faults = CALM
         world.note("calm")
         if not any(not actor.done and actor.name.startswith("w") for actor in world.actors):
@@ -194,9 +201,7 @@ class Run:
             consumer.drop(delivery)
             return
         history, world = self.history, self.world
-        history.executed[delivery.id] += 1
-        history.runs[delivery.id, delivery.attempt] += 1
-        history.attempts[delivery.id] = max(history.attempts[delivery.id], delivery.attempt)
+        history.on_run(delivery)
         world.note(f"{actor.name} runs {delivery.id} attempt {delivery.attempt}")
         world.park(actor, world.random.choice((0.001, 0.01, 0.1, 0.1, 1.0, 4.0)))
         plan = delivery.message.payload["plan"]
@@ -253,8 +258,10 @@ STORMS: dict[str, Faults] = {
     "throttling": Faults(throttled=0.15, unavailable=0.05, conflict=0.1),
     "pauses": Faults(pause=0.01, pause_s=40.0, crash_after=0.002),
     "skew": Faults(skew_s=1.0, pause=0.003, pause_s=20.0),
-    "wild clocks": Faults(skew_s=3600.0, jump=0.003, lost_answer=0.01),
+    "wild clocks": Faults(skew_s=900.0, jump=0.003, lost_answer=0.01),  # S3 refuses clocks that are further off
     "paging": Faults(page=3, slow_list=0.05, partial_delete=0.2, late_put=0.02),
+    "late and paused": Faults(late_put=0.1, late_put_s=60.0, pause=0.03, pause_s=60.0),
+    "outage": Faults(crash_after=0.02, lost_answer=0.02),
     "everything": Faults(
         crash_before=0.002, crash_after=0.002, pause=0.004, pause_s=30.0, lost_answer=0.02, late_put=0.02,
         unavailable=0.02, throttled=0.03, conflict=0.03, partial_delete=0.1, slow_list=0.02, skew_s=0.9, page=7,
@@ -262,12 +269,29 @@ STORMS: dict[str, Faults] = {
 }  # fmt: skip
 
 
+OUTAGE_S = 2 * 3600.0
+"""Longer than the journal is kept."""
+
+
+def seeds(storms: tuple[str, ...] = ()) -> Iterator[int]:
+    """Yield the seeds, from 0, of runs in these storms (default: all)."""
+    names = list(STORMS)
+    return (seed for seed in itertools.count() if not storms or names[seed % len(names)] in storms)
+
+
 def scenario(seed: int) -> Scenario:
     """Return the scenario of a seed: the storms take turns, every other one with an operator."""
     names = list(STORMS)
     storm = STORMS[names[seed % len(names)]]
     operator = seed // len(names) % 2 == 1
-    return Scenario(seed, workers=2 + seed % 3, faults=replace(storm), operator=operator, poison=storm != CALM)
+    return Scenario(
+        seed,
+        workers=2 + seed % 3,
+        faults=replace(storm),
+        operator=operator,
+        poison=storm != CALM,
+        outage_s=OUTAGE_S if names[seed % len(names)] == "outage" else 0.0,
+    )
 
 
 def play(seed: int, *, keep_trace: bool = False) -> Outcome:

@@ -11,7 +11,7 @@ import pytest
 from s3queue import CorruptObject, Queue, QueueGone, RetryPolicy, StoreRefused, StoreUnavailable
 from s3queue.store.memory import MemoryStore
 from s3queue.store.port import Object, Page, PutMode
-from tests.queue.clocks import eventually
+from tests.queue.clocks import as_time_passes, eventually
 from tests.queue.places import body, heard, plant
 from tests.store.faulty import Wrapper
 from tests.worker.running import FastClock, Seen, memory_url, running
@@ -69,7 +69,9 @@ DENIED = StoreRefused("The credentials ran out.", reason="bad-credentials")
 
 
 @pytest.mark.parametrize("error", [DOWN, DENIED], ids=["down", "refused"])
-@pytest.mark.parametrize(("only", "area"), [("", ""), ("list", ""), ("get", ""), ("put", "/ledger/"), ("get", "/inbox/")])
+@pytest.mark.parametrize(
+    ("only", "area"), [("", ""), ("list", ""), ("get", ""), ("put", "/ledger/"), ("get", "/inbox/")]
+)
 def test_a_worker_outlasts_a_store_that_fails_for_a_while(error: Exception, only: str, area: str) -> None:
     clock = FastClock()
     store = Switch(clock)
@@ -82,7 +84,7 @@ def test_a_worker_outlasts_a_store_that_fails_for_a_while(error: Exception, only
         assert eventually(lambda: store.refused >= 3)
         store.error = None
         # An object that could not be read is left alone for a few seconds: let them pass.
-        assert eventually(lambda: clock.sleep(0.1) or queue.stats().completed == 60)
+        assert eventually(as_time_passes(clock, 0.1, lambda: queue.stats().completed == 60))
     stats = queue.stats()
     assert (stats.unfinished, stats.dead, stats.failed) == (0, 0, 0)
     assert set(handler.counts.values()) == {1}
@@ -92,7 +94,9 @@ def test_retries_outlast_it_too() -> None:
     clock = FastClock()
     store = Switch(clock)
     retry = RetryPolicy(base_s=0)
-    queue = Queue("jobs", url="memory://unused", store=store, clock=clock, visibility_timeout=12 * 3600, retry=retry, probe=False)
+    queue = Queue(
+        "jobs", url="memory://unused", store=store, clock=clock, visibility_timeout=12 * 3600, retry=retry, probe=False
+    )
     queue.enqueue_many(range(20), max_attempts=2)
     tries: list[int] = []
 
@@ -106,7 +110,7 @@ def test_retries_outlast_it_too() -> None:
         assert eventually(lambda: store.refused >= 3)
         store.error = None
         # A move that could not be made is left to the sweep, which waits half a minute: let it pass.
-        assert eventually(lambda: clock.sleep(1) or queue.stats().dead == 20)
+        assert eventually(as_time_passes(clock, 1, lambda: queue.stats().dead == 20))
     assert sorted(tries) == sorted([*range(20)] * 2)
     assert all(len(letter.errors) == 2 for letter in queue.dlq.list())
 
@@ -126,7 +130,9 @@ def test_a_worker_ends_when_its_queue_is_deleted() -> None:
     assert not other.exists()
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b'{"format":"s3queue.ledger/99"}', b'{"format":"s3queue.ledger/1"}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b'{"format":"s3queue.ledger/99"}', b'{"format":"s3queue.ledger/1"}', b"\xff\xfe"]
+)
 def test_a_worker_ends_when_the_ledger_cannot_be_read(damage: bytes) -> None:
     queue, seen = Queue("jobs", url=memory_url()), Seen()
     with running(queue, seen) as run:

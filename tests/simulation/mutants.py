@@ -1,0 +1,203 @@
+"""The engine with one safety rule taken away at a time: the simulation must notice each.
+
+A mutant that survives is a hole in the simulation, or a rule that is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import patch
+
+from s3queue.core import claiming, settling, upkeep
+from s3queue.core.draft import Draft
+from s3queue.core.ledger import Line
+from s3queue.core.message import Message
+from s3queue.core.transitions import Strike
+from s3queue.errors import OutcomeUnknown
+from s3queue.protocol import consumer, janitor, journal, moves, sweeper
+from s3queue.protocol.committer import Committer
+from s3queue.protocol.janitor import Janitor
+from s3queue.protocol.lane import Lane
+from s3queue.protocol.sweeper import Sweeper
+from s3queue.store.port import OVERWRITE
+from s3queue.store.record import Record, Version
+
+Patch = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A rule, and the patch that takes it away. ``storms``: where it shows, if not everywhere."""
+
+    name: str
+    rule: str
+    without: Patch
+    storms: tuple[str, ...] = ()
+
+
+def _no_fence() -> Any:
+    """Settle by message alone: whoever holds it now."""
+    original = settling._Removal.remove  # noqa: SLF001
+
+    def remove(self: Any, handle: settling.Handle) -> Any:
+        found: Any = original(self, handle)
+        for ticket in self.draft.tickets.values():
+            if isinstance(found, str) and ticket.claimed:
+                found = original(self, replace(handle, ticket_id=ticket.id, token=ticket.token))
+        return found
+
+    return patch.object(settling._Removal, "remove", remove)  # noqa: SLF001
+
+
+def _listing_ignores_cursor() -> Any:
+    original = claiming._Taking.from_listing  # noqa: SLF001
+
+    def from_listing(self: Any, listing: claiming.Listing) -> None:
+        cursors, self.draft.cursors = self.draft.cursors, {}
+        try:
+            original(self, listing)
+        finally:
+            self.draft.cursors = cursors
+
+    return patch.object(claiming._Taking, "from_listing", from_listing)  # noqa: SLF001
+
+
+def _known_ignores_settled() -> Any:
+    return patch.object(Draft, "known", lambda self, name: self.held(name))
+
+
+def _delete_before_settled() -> Any:
+    def look(self: Janitor, now: float) -> None:
+        for name in self._touched:  # noqa: SLF001
+            self._settled.setdefault(name, now)  # noqa: SLF001
+        self._touched.clear()  # noqa: SLF001
+
+    return patch.object(Janitor, "_look", look)
+
+
+def _unknown_is_committed() -> Any:
+    original = Record.write
+
+    def write(self: Record[Any], value: Any, over: Version[Any]) -> Version[Any]:
+        try:
+            return original(self, value, over)
+        except OutcomeUnknown:
+            return Version(value, over.etag)
+
+    return patch.object(Record, "write", write)
+
+
+def _first_write_overwrites() -> Any:
+    def write(self: Record[Any], value: Any, over: Version[Any]) -> Version[Any]:
+        if over.etag is not None:
+            return original(self, value, over)
+        version = Version(value, self._store.put(self.key, self._encode(value), OVERWRITE))  # noqa: SLF001
+        self._cached = version  # noqa: SLF001
+        return version
+
+    original = Record.write
+    return patch.object(Record, "write", write)
+
+
+def _adopt_unguarded() -> Any:
+    original = upkeep.Adopt.apply
+    return patch.object(
+        upkeep.Adopt, "apply", lambda self, draft, now: original(replace(self, judged_at_revision=1 << 60), draft, now)
+    )
+
+
+def _journal_read_first() -> Any:
+    original = Sweeper.sweep
+
+    def sweep(self: Sweeper) -> Any:
+        early = journal.read(self._lane)  # noqa: SLF001
+        real = journal.read
+
+        def read(lane: Lane, *, letters: bool = False) -> set[str]:
+            return real(lane, letters=True) if letters else early
+
+        with patch.object(sweeper.journal, "read", read):
+            return original(self)
+
+    return patch.object(Sweeper, "sweep", sweep)
+
+
+def _journal_unread() -> Any:
+    real = journal.read
+    return patch.object(journal, "read", lambda lane, letters=False: real(lane, letters=True) if letters else set())
+
+
+def _letter_journal_unread() -> Any:
+    real = journal.read
+    return patch.object(journal, "read", lambda lane, letters=False: set() if letters else real(lane))
+
+
+def _forget_without_journal() -> Any:
+    real = journal.write
+
+    def write(lane: Lane, names: Sequence[str], *, letters: bool = False) -> None:
+        if letters:
+            real(lane, names, letters=True)
+
+    return patch.object(journal, "write", write)
+
+
+def _strike_unwritten() -> Any:
+    def carry_out(lane: Lane, decided: Sequence[tuple[Line, Message]], since: float) -> None:
+        del since
+        lane.committer.defer(Strike(tuple(line.id for line, _ in decided)))
+
+    return patch.object(consumer, "carry_out", carry_out)
+
+
+def _line_holds_nothing() -> Any:
+    return patch.object(Line, "holds_source", property(lambda self: False))
+
+
+def _replay_twice() -> Any:
+    def apply(self: upkeep.Replay, draft: Draft, now: int) -> list[str | None]:
+        for number, line in enumerate(self.lines):
+            draft.seen(line.source, now)
+            draft.add_line(replace(line, id=f"{line.id}/{draft.revision}.{number}"))
+            draft.count("replayed")
+        return [None] * len(self.lines)
+
+    return patch.object(upkeep.Replay, "apply", apply)
+
+
+@contextmanager
+def _both(*patches: Any) -> Iterator[None]:
+    with patches[0], patches[1]:
+        yield
+
+
+MUTANTS = (
+    Mutant("no fencing", "a settle names its token", _no_fence),
+    Mutant("cursor ignored", "a listing gives nothing below the cursor", _listing_ignores_cursor),
+    Mutant("settled ignored", "a listing gives nothing that is settled", _known_ignores_settled),
+    Mutant("deleted early", "deletion follows settlement", _delete_before_settled),
+    Mutant("line not seen", "a claim advances the line that wrote its message", lambda: patch.object(Draft, "seen", lambda self, target, now: None), ("outage",)),
+    Mutant("unknown is committed", "a lost answer is resolved by reading", _unknown_is_committed),
+    Mutant("unknown is lost", "a lost answer is resolved by the writer's number", lambda: patch.object(Committer, "_settle_limbo", lambda self, version: None)),
+    Mutant("first write overwrites", "the first ledger is create-only", _first_write_overwrites),
+    Mutant("no rescue margin", "a lease is left alone for as long as clocks may differ", lambda: patch.object(claiming, "RESCUE_MARGIN_MS", 0)),
+    Mutant("lease trusted too long", "a lease is not relied on to its end", lambda: patch.object(consumer, "_trusted_s", lambda lease_ms: lease_ms * 10 / 1000)),
+    Mutant("adopt unguarded", "a judgement is void if names were forgotten since", _adopt_unguarded, ("late and paused",)),
+    Mutant("journal read first", "the journal is read after the ledger", _journal_read_first),
+    Mutant("journal unread", "the journal tells ghosts from late arrivals", _journal_unread),
+    Mutant("forgotten without journal", "the journal is written before the ledger forgets", _forget_without_journal),
+    Mutant("forgotten above the cursor", "names above the cursor stay in the ledger", lambda: _both(
+        patch.object(upkeep, "prunable", lambda settled, cursors, name, now: name in settled),
+        patch.object(janitor, "prunable", lambda settled, cursors, name, now: name in settled),
+    )),
+    Mutant("struck unwritten", "a line is struck after its target is written", _strike_unwritten),
+    Mutant("line holds nothing", "an outbox line keeps its source", _line_holds_nothing),
+    Mutant("replayed twice", "a letter has one replay at a time", _replay_twice),
+    Mutant("letter journal unread", "a replayed letter is known for an hour", _letter_journal_unread),
+    Mutant("attempts unlimited", "lost claims count as attempts", lambda: patch.object(consumer, "worn_out", lambda *args, **kwargs: "")),
+    Mutant("nothing pinned", "what a claim takes is held while it takes it", lambda: patch.object(Draft, "pin", lambda self, name, by: None)),
+    Mutant("stale move", "moves from memory are given up after ten seconds", lambda: patch.object(moves, "FRESH_S", 1e9)),
+)  # fmt: skip
