@@ -8,11 +8,12 @@ HORIZON_S = 1.0
 """How far ahead a worker holds work: more than a claim takes on a slow day."""
 MAX_HELD_BYTES = 64 << 20
 _SLOW_START = 2
+_GROWTH = 8
 
 
 @dataclass(slots=True)
 class Prefetch:
-    """How many messages to hold: enough for the next second, doubling as long as handlers run dry.
+    """How many messages to hold: enough for the next second; few at first, eightfold as often as handlers run dry.
 
     Never more than a quarter of the visibility timeout's work, ``limit``, or 64 MiB of payloads.
     """
@@ -31,7 +32,7 @@ class Prefetch:
 
     def dry(self) -> None:
         """Take note that handlers had nothing to do although there was work."""
-        self._target = min(self._target * 2, self.limit)
+        self._target = min(self._target * _GROWTH, self.limit)
 
     def want(self, lease_s: float, bytes_each: float) -> int:
         """Return how many messages to hold."""

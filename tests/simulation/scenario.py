@@ -142,7 +142,7 @@ class Run:
         """Start a dead worker anew, under another name, a while later; a dead producer is gone."""
         if actor.name.startswith("p"):
             self.producing -= 1
-        elif actor.name == "op":
+        elif actor.name.startswith("op"):
             self.world.spawn("op-resumes", self.resume, at_s=self.world.now_s + 5)
         elif actor.name.startswith("w") and not self.stopping:
             self.incarnations += 1
