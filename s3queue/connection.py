@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from s3queue.clock import Clock
 from s3queue.core.codec import decode_ledger, encode_ledger
 from s3queue.core.keys import Keys
@@ -91,7 +94,9 @@ class Connection:
 
         Messages do not wait for it: what fails is told as an error event and tried again later.
         """
-        steps = [lambda: self.janitor.tick(flush=True)] if flush else [self.janitor.tick, self.sweeper.step]
+        steps: list[Callable[[], object]] = [partial(self.janitor.tick, flush=flush)]
+        if not flush:
+            steps.append(partial(self.sweeper.step, eager=True))
         for step in steps:
             try:
                 step()

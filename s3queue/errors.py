@@ -171,13 +171,13 @@ class LeaseLost(S3QueueError):
 
 
 class QueueGone(S3QueueError):
-    """The queue's ledger vanished while in use."""
+    """The queue's ledger or settings vanished while in use."""
 
     def __init__(self, key: str) -> None:
         super().__init__(
-            f"The ledger {key!r} is gone: the queue was deleted, or a lifecycle rule removed it.",
+            f"{key!r} is gone: the queue was deleted, or a lifecycle rule removed it.",
             remedy="Restart to begin with an empty ledger (messages still in the inbox will be processed); "
-            "keep lifecycle rules away from the ledger/ folder.",
+            "keep lifecycle rules away from the queue's prefix.",
         )
         self.key = key
 

@@ -10,7 +10,8 @@ from s3queue.clock import to_datetime
 from s3queue.core.message import Failure
 from s3queue.core.retry import MAX_AFTER_S
 from s3queue.errors import InvalidSetting, NonRetriable, RetryLater
-from s3queue.protocol.consumer import Consumer, Delivery
+from s3queue.protocol.consumer import Consumer
+from s3queue.protocol.outcomes import Delivery
 
 
 class ReceivedMessage:

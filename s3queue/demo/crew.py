@@ -26,7 +26,7 @@ def handler_spec() -> str:
 
 
 class WorkerProcess:
-    """One ``s3queue worker``; ``metrics`` is what it last reported."""
+    """One ``s3queue worker``, to be started; ``metrics`` is what it last reported."""
 
     def __init__(self, name: str, options: Sequence[str], folder: Path, *, verbose: bool) -> None:
         self.name = name
@@ -34,21 +34,34 @@ class WorkerProcess:
         self.log = folder / f"{name}.log"
         command = [sys.executable, "-m", "s3queue", "worker", handler_spec(), *options]
         command += ["--worker-id", name, "--report", "1", "--concurrency", str(CONCURRENCY), "--max-poll-interval", "1"]
-        command += ["--verbose"] if verbose else []
+        self._command = command + (["--verbose"] if verbose else [])
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start it. Whoever cleans up must know it already: an interrupt may come at any moment."""
         package = str(Path(s3queue.__file__).parents[1])
         path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603 - this interpreter, with the arguments above
-                command,
+            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with the arguments above
+                self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,  # when the demo ends, however that ends, nobody reads it, and the worker stops
                 stderr=log,
-                cwd=folder,
-                env=os.environ | {"PYTHONPATH": path, "HELLO_FOLDER": str(folder)},
+                cwd=self._folder,
+                env=os.environ | {"PYTHONPATH": path, "HELLO_FOLDER": str(self._folder)},
                 start_new_session=True,  # Ctrl-C goes to the demo, which then stops its workers
             )
         self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
         self._reader.start()
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process, once started."""
+        if self._process is None:
+            raise ProcessLookupError(f"{self.name} has not been started")
+        return self._process
 
     @property
     def running(self) -> bool:
@@ -72,7 +85,8 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
-        self._reader.join(_STOP_S)
+        if self._reader is not None:
+            self._reader.join(_STOP_S)
         return code
 
     def last_words(self) -> str:

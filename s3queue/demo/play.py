@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,9 +86,13 @@ class _Play:
     def run(self) -> Tally:
         """Go through the whole demo."""
         self._queue.connect()
-        for number in range(1, self._plan.workers + 1):
-            options = [*self._place.options, "--queue", QUEUE]
-            self._crew.append(WorkerProcess(f"worker-{number}", options, self._folder, verbose=self._plan.verbose))
+        options = [*self._place.options, "--queue", QUEUE]
+        # In a thread: an interrupt, which comes in this one, must not leave a process that nobody knows.
+        with ThreadPoolExecutor(1) as starting:
+            for number in range(1, self._plan.workers + 1):
+                one = WorkerProcess(f"worker-{number}", options, self._folder, verbose=self._plan.verbose)
+                self._crew.append(one)
+                starting.submit(one.start).result()
         with ThreadPoolExecutor(1) as pool:
             producing = pool.submit(self._produce)
             self._until(producing.done)
@@ -189,8 +193,9 @@ class _Play:
 
     def _kill_all(self) -> None:
         for one in self._crew:
-            one.kill()
-            one.wait()
+            with suppress(ProcessLookupError):
+                one.kill()
+                one.wait()
 
     def _count(self, singles: int, bulk: int) -> Tally:
         seconds = self._clock.monotonic() - self._started_at

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
-from s3queue.core.keys import MAX_PRIORITY, ObjectName, count_of, letter_name, rank_in
-from s3queue.core.ledger import Line, LineKind, Part, Ticket
+from s3queue.core.keys import MAX_PRIORITY, count_of
+from s3queue.core.ledger import Part, Ticket
 from s3queue.core.message import AttemptError, Failure, Message
-from s3queue.core.retry import judge, worn_out
+from s3queue.core.retry import worn_out
 from s3queue.core.settling import LEASE_OVER
 from s3queue.core.transitions import Claim, Claimed, Extend, Handle, Outcome, Release, Request, Settle
 from s3queue.errors import CorruptObject, LeaseLost, NotFound, S3QueueError, StoreError
+from s3queue.protocol import outcomes
 from s3queue.protocol.janitor import Janitor
 from s3queue.protocol.lane import Lane
 from s3queue.protocol.moves import carry_out
+from s3queue.protocol.outcomes import Delivery, Lease, Recorded
 
 MAX_OBJECTS = 128
 """How many objects one claim takes at most: each is a GET, and the lease runs while they are read."""
@@ -29,44 +32,26 @@ _LEDGER_AGE_S = 2.0
 """How old the ledger in hand may be for a claim, if others are not likely to have written meanwhile."""
 
 
-@dataclass(slots=True)
-class Lease:
-    """A ticket of this process. ``trusted_until``: monotonic seconds after which it is not relied on any more."""
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A request on its way and what its reply is for. Kept while in doubt: the committer knows it again if it landed."""
 
-    ticket_id: str
-    token: int
-    lease_ms: int
-    renewed_at: float
-    trusted_until: float
-    left: int
-    suspect: bool = False
-    lost: bool = False
+    request: Request
+    take: Callable[[Any], object]
+    outcomes: int = 0
+
+    def conclude(self, reply: Any) -> list[Delivery]:
+        """Use the reply; return what a claim got."""
+        got = self.take(reply)
+        return got if isinstance(got, list) else []
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """A claimed message in the hands of this process. ``attempt`` counts from 1; ``claimed_at_ms`` is store time."""
+class _Ack:
+    """An outcome that was not recorded for certain when its caller was told so."""
 
-    message: Message
-    handle: Handle
-    lease: Lease
-    attempt: int
-    max_attempts: int
-    lost_claims: tuple[AttemptError, ...]
-    claimed_at_ms: int
-
-    @property
-    def id(self) -> str:
-        """The id of the message."""
-        return self.message.id
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """An outcome on its way into the ledger, with the delivery it is of."""
-
-    delivery: Delivery
     outcome: Outcome
+    sent: _Sent
 
 
 class Consumer:
@@ -78,6 +63,8 @@ class Consumer:
         self._lock = threading.Lock()
         self._leases: dict[str, Lease] = {}
         self._pending: list[Recorded] = []
+        self._doubt: list[_Sent] = []
+        self._acks: dict[Handle, _Ack] = {}
         self._skip: dict[str, float] = {}
         self.claimed_in_full = False
 
@@ -90,7 +77,8 @@ class Consumer:
 
     def pending(self) -> int:
         """Return how many outcomes wait to be recorded."""
-        return len(self._pending)
+        with self._lock:
+            return len(self._pending) + sum(item.outcomes for item in self._doubt)
 
     def is_trusted(self, delivery: Delivery) -> bool:
         """Whether the claim can be relied on for the moment: its lease is not near its end."""
@@ -104,45 +92,11 @@ class Consumer:
 
     def completed(self, delivery: Delivery) -> Recorded:
         """Return the outcome *completed*."""
-        latency = max(0, self.lane.now_ms() - delivery.message.enqueued_at_ms)
-        return Recorded(delivery, Outcome(delivery.handle, "completed", latency_ms=latency))
+        return outcomes.completed(self.lane, delivery)
 
     def failed(self, delivery: Delivery, failure: Failure) -> Recorded:
         """Return the outcome of a failed attempt: tried again, or dead, as settings, message and failure say."""
-        settings = self.lane.settings()
-        now = self.lane.now_ms()
-        kept = failure.as_error(attempt=delivery.attempt, at_ms=now, worker=self.lane.worker)
-        verdict = judge(
-            settings.retry,
-            settings.failure,
-            attempt=delivery.attempt,
-            max_attempts=delivery.max_attempts,
-            retriable=failure.retriable,
-            random=self.lane.ids.random(),
-            after_s=failure.after_s,
-        )
-        if verdict.after_ms is None:
-            return self._dead(delivery, verdict.reason, kept, now)
-        name = ObjectName(rank_in(delivery.handle.name), now + verdict.after_ms, self.lane.ids.new(now), 1)
-        line = self._line(delivery, "retry", str(name), kept, now)
-        return Recorded(delivery, Outcome(delivery.handle, "retry", line=line))
-
-    def _dead(self, delivery: Delivery, reason: str, error: AttemptError | None, now: int) -> Recorded:
-        line = replace(self._line(delivery, "dead", letter_name(now, delivery.id), error, now), reason=reason)
-        return Recorded(delivery, Outcome(delivery.handle, "dead", line=line, failed=error is not None))
-
-    def _line(self, delivery: Delivery, kind: LineKind, target: str, error: AttemptError | None, now: int) -> Line:
-        return Line(
-            id=self.lane.ids.new(now),
-            kind=kind,
-            source=delivery.handle.name,
-            index=delivery.handle.index,
-            target=target,
-            message_id=delivery.id,
-            decided_at_ms=now,
-            attempts=delivery.attempt if error is not None else delivery.attempt - 1,
-            errors=delivery.lost_claims + ((error,) if error is not None else ()),
-        )
+        return outcomes.failed(self.lane, delivery, failure)
 
     # -- commits --
 
@@ -153,9 +107,18 @@ class Consumer:
 
     def settle(self, recorded: Recorded) -> None:
         """Record an outcome now; LeaseLost if the claim is over."""
-        (found,) = self._commit_settle([recorded])
-        if found is not None:
-            raise LeaseLost(recorded.delivery.id, recorded.delivery.handle.token, found)
+        handle = recorded.delivery.handle
+        sent = self._acks.pop(handle, None)
+        if sent is None or sent.outcome.kind != recorded.outcome.kind:
+            sent = _Ack(recorded.outcome, self._settling([recorded]))
+        try:
+            (replies,) = self.lane.committer.commit(sent.sent.request)
+        except BaseException:
+            self._acks[handle] = sent  # should the caller try again, the committer will know it
+            raise
+        sent.sent.conclude(replies)
+        if replies[0] is not None:
+            raise LeaseLost(recorded.delivery.id, handle.token, replies[0])
 
     def extend(self, delivery: Delivery, lease_ms: int | None = None) -> None:
         """Let a message's lease end ``lease_ms`` (default: the visibility timeout) from now, or raise LeaseLost."""
@@ -193,35 +156,50 @@ class Consumer:
 
         Returns the messages claimed and readable; ``deliver`` is given each as soon as it has been read.
         """
-        claim = self._claim(room, may_list) if room > 0 else None  # first: it may fail, and no outcome must be lost
+        # The claim first: it may fail, and no outcome must be lost.
+        claim = self._claim(room, may_list) if room > 0 and not self._claim_in_doubt() else None
         with self._lock:
             batch, self._pending = self._pending, []
-        long = self._to_extend() if keep_leases else []
-        requests: list[Request] = [Settle(tuple(item.outcome for item in batch))] if batch else []
-        if long:
-            lease_ms = self.lane.settings().lease_ms
-            requests += [Extend(((lease.ticket_id, lease.token),), max(lease.lease_ms, lease_ms)) for lease in long]
-        requests += [claim] if claim is not None else []
-        if not requests:
+            sent, self._doubt = self._doubt, []
+        # What is in doubt is cleared up first: the leases may be done with.
+        long = self._to_extend() if keep_leases and not sent else []
+        sent += self._compose(batch, long, claim, deliver)
+        if not sent:
             return []
-        started = self.lane.clock.monotonic()
         try:
-            replies = self.lane.committer.commit(*requests)
+            replies = self.lane.committer.commit(*(item.request for item in sent))
         except BaseException:
             with self._lock:
-                self._pending = batch + self._pending
+                self._doubt = sent + self._doubt
             raise
-        if batch:
-            self._after_settle(batch, replies.pop(0), started)
-        for lease in long:
-            self._note_extended([lease], replies.pop(0), started)
-        return self._read(replies.pop(0), started, deliver) if claim is not None else []
+        return [delivery for item, reply in zip(sent, replies, strict=True) for delivery in item.conclude(reply)]
 
-    def _commit_settle(self, batch: list[Recorded]) -> list[str | None]:
+    def _compose(
+        self,
+        batch: list[Recorded],
+        long: list[Lease],
+        claim: Claim | None,
+        deliver: Callable[[Delivery], None] | None,
+    ) -> list[_Sent]:
         started = self.lane.clock.monotonic()
-        (replies,) = self.lane.committer.commit(Settle(tuple(item.outcome for item in batch)))
-        self._after_settle(batch, replies, started)
-        return list(replies)
+        sent = []
+        if batch:
+            sent.append(self._settling(batch))
+        if long:
+            lease_ms = max(self.lane.settings().lease_ms, *(lease.lease_ms for lease in long))
+            tickets = tuple((lease.ticket_id, lease.token) for lease in long)
+            sent.append(_Sent(Extend(tickets, lease_ms), lambda holds: self._note_extended(long, holds, started)))
+        if claim is not None:
+            sent.append(_Sent(claim, lambda claimed: self._read(claimed, started, deliver)))
+        return sent
+
+    def _settling(self, batch: list[Recorded]) -> _Sent:
+        started = self.lane.clock.monotonic()
+        settle = Settle(tuple(item.outcome for item in batch))
+        return _Sent(settle, lambda replies: self._after_settle(batch, replies, started), len(batch))
+
+    def _claim_in_doubt(self) -> bool:
+        return any(isinstance(item.request, Claim) for item in self._doubt)
 
     def _claim(self, room: int, may_list: bool) -> Claim | None:
         lane, settings = self.lane, self.lane.settings()
@@ -335,7 +313,7 @@ class Consumer:
                 self.lane.settings().failure, delivery.attempt, delivery.max_attempts, lost=len(delivery.lost_claims)
             )
             if reason:
-                self.record(self._dead(delivery, reason, None, self.lane.now_ms()))
+                self.record(outcomes.dead(self.lane, delivery, reason, None, self.lane.now_ms()))
             else:
                 ready.append(delivery)
         if ready and self.lane.events.wanted("message-claimed"):

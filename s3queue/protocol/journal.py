@@ -8,6 +8,7 @@ Dead letters that were replayed or discarded have a journal of their own (``lett
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from s3queue.core.codec import decode_journal, encode_journal
 from s3queue.core.upkeep import SETTLED_KEPT_MS
@@ -27,15 +28,24 @@ def _prefix(lane: Lane, letters: bool) -> str:
     return lane.keys.letter_journal if letters else lane.keys.journal(lane.number)
 
 
-def read(lane: Lane, *, letters: bool = False) -> set[str]:
-    """Return all names in the journal; a GET each few hundred. CorruptObject if a part cannot be read."""
-    names: set[str] = set()
-    for key in _keys(lane, _prefix(lane, letters)):
-        try:
-            names |= decode_journal(fetch(lane.store, key).body, key)
-        except NotFound:
-            continue  # expired by another sweep: older than any copy that could still land
-    return names
+Parts = dict[str, frozenset[str]]
+"""What has been read of a journal, by key: its objects never change."""
+
+
+def read(lane: Lane, *, letters: bool = False, parts: Parts | None = None) -> set[str]:
+    """Return all names in the journal; a GET each few hundred. CorruptObject if a part cannot be read.
+
+    ``parts`` is what was read before; only what is new is read again, and added to it.
+    """
+    parts = {} if parts is None else parts
+
+    def add(key: str) -> None:
+        # A part that is gone was expired by another sweep: it is older than any copy that could still land.
+        with suppress(NotFound):
+            parts[key] = decode_journal(fetch(lane.store, key).body, key)
+
+    lane.spread(add, [key for key in _keys(lane, _prefix(lane, letters)) if key not in parts])
+    return set().union(*parts.values())
 
 
 def expire(lane: Lane, *, letters: bool = False) -> None:

@@ -10,6 +10,7 @@ from s3queue.clock import Clock
 from s3queue.core.codec import decode_settings, encode_settings
 from s3queue.core.keys import Keys
 from s3queue.core.settings import Settings
+from s3queue.errors import QueueGone
 from s3queue.store.port import Store
 from s3queue.store.record import Record
 
@@ -32,6 +33,7 @@ class Register:
         self._probe = probe
         self._lock = Lock()
         self._read_at: float | None = None
+        self._gone = False
 
     def current(self) -> Settings:
         """Return the settings in hand; connect to the store first if there are none yet."""
@@ -49,7 +51,12 @@ class Register:
     def connect(self) -> Settings:
         """Read the settings, or make the queue with those wanted; the store is probed unless somebody has before."""
         with self._lock:
+            before = self._record.cached
             settings = self._record.read().value
+            if settings is None and before is not None and before.value is not None:
+                self._gone = True
+            if self._gone:
+                raise QueueGone(self._record.key)
             if settings is None or (self._probe is not None and not settings.probed_at_ms):
                 if self._probe is not None:
                     self._probe()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from s3queue.core.keys import MAX_PRIORITY
 from s3queue.core.ledger import Ledger, Line
-from s3queue.core.transitions import Adopt, Listing, Request, Swept
+from s3queue.core.transitions import Adopt, Listing, Swept
 from s3queue.core.upkeep import prunable
 from s3queue.errors import CorruptObject
 from s3queue.protocol import journal
@@ -18,6 +18,7 @@ from s3queue.protocol.lane import Lane
 from s3queue.protocol.moves import ORPHANED_MS, finish_orphans
 
 SWEEP_INTERVAL_S = 30.0
+_JUDGEMENTS = 10
 LEFT_BEHIND_MS = 120_000
 """How long settled objects are left to the process that settled them."""
 
@@ -44,18 +45,21 @@ class Sweeper:
         self._patience_ms = int(ORPHANED_MS * (1 + lane.ids.random()))  # so that one process is the first
         self._look_at = 0.0
 
-    def step(self) -> Sweep | None:
-        """Sweep if it is time and nobody else has; None if not. Moves left behind are finished as soon as they are seen."""
+    def step(self, *, eager: bool = False) -> Sweep | None:
+        """Sweep if it is time and nobody else has; None if not. Moves left behind are finished as soon as they are seen.
+
+        ``eager``: do not wait for a turn of one's own; for a process that may end before it comes.
+        """
         now = self._lane.clock.monotonic()
         if now >= self._look_at and self._orphans():
             self._look_at = now + self._patience_ms / 1000
             self._lane.committer.read()
             finish_orphans(self._lane, self._orphans())
-        if now < self._next_at:
+        if now < self._next_at and not eager:
             return None
         self._next_at = now + self.interval_s * (0.75 + 0.5 * self._lane.ids.random())
         ledger = self._lane.committer.refresh(1.0)
-        if self._lane.now_ms() - ledger.swept_at_ms < self.interval_s * 500:
+        if abs(self._lane.now_ms() - ledger.swept_at_ms) < self.interval_s * 500:
             return None
         return self.sweep()
 
@@ -65,32 +69,26 @@ class Sweeper:
         lane.committer.read()
         judged = lane.committer.ledger
         listings = tuple(self._below_cursor(judged, rank) for rank in self._ranks(judged))
+        rescued = self._note_sweep()
         try:
-            (late, ghosts), readable = self._judge(judged, listings), True
+            adopted, ghosts = self._take_in([name for listing in listings for name in listing.names])
         except CorruptObject as error:  # nobody can tell the strays apart: they wait, and the journal is kept
             lane.events.emit("error", error=error, doing="telling late arrivals from ghosts")
-            late, ghosts, readable = [], [], False
-        if ghosts:
-            self._delete(ghosts)
-        requests: list[Request] = [Swept()]
-        if late:
-            requests.append(Adopt(tuple(late), judged.revision))
-        replies = lane.committer.commit(*requests, fresh=True)
-        for ticket in replies[0]:
-            lane.events.emit("message-recovered", worker=ticket.worker, count=ticket.size)
-        adopted = replies[1] if late else None
+            adopted, ghosts = 0, 0
+        else:
+            journal.expire(lane)
         moved = finish_orphans(lane, self._orphans())
         forgotten = self._retire_left_behind()
-        if readable:
-            journal.expire(lane)
         self._delete_ghost_letters()
-        return Sweep(
-            rescued=sum(ticket.size for ticket in replies[0]),
-            adopted=len(adopted or ()),
-            ghosts=len(ghosts),
-            moved=moved,
-            forgotten=forgotten,
-        )
+        return Sweep(rescued, adopted, ghosts, moved, forgotten)
+
+    def _note_sweep(self) -> int:
+        """Rescue what stalled and note the sweep, so that nobody else makes one too; return the messages rescued."""
+        lane = self._lane
+        (stalled,) = lane.committer.commit(Swept(), fresh=True)
+        for ticket in stalled:
+            lane.events.emit("message-recovered", worker=ticket.worker, count=ticket.size)
+        return sum(ticket.size for ticket in stalled)
 
     def _orphans(self) -> list[Line]:
         """Return the lines, in the ledger as last seen, that whoever decided them has evidently left."""
@@ -109,18 +107,27 @@ class Sweeper:
         names = tuple(self._lane.inbox.names(rank, until=cursor)) if cursor else ()
         return Listing(rank, names, at)
 
-    def _judge(self, judged: Ledger, listings: tuple[Listing, ...]) -> tuple[list[str], list[str]]:
-        """Return late arrivals and ghosts among the names that the cursor has passed.
+    def _take_in(self, listed: list[str]) -> tuple[int, int]:
+        """Adopt the late arrivals among names that the cursor has passed, delete the ghosts; return how many of each.
 
-        The journal is read after the ledger: a name that is settled and forgotten in between is found in it, and one
-        that is forgotten after the journal was read voids the judgement (see :class:`Adopt`).
+        The journal is read after the ledger: a name that is settled and forgotten in between is found in it. Names that
+        are forgotten after the journal was read void the judgement (see :class:`Adopt`): what is new is read, and judged.
         """
-        known = judged.held_names() | judged.settled.keys()
-        strays = [name for listing in listings for name in listing.names if name not in known]
-        if not strays:
-            return [], []
-        settled = journal.read(self._lane)
-        return [name for name in strays if name not in settled], [name for name in strays if name in settled]
+        committer, parts = self._lane.committer, journal.Parts()
+        for _ in range(_JUDGEMENTS):
+            judged = committer.ledger
+            known = judged.held_names() | judged.settled.keys()
+            strays = [name for name in listed if name not in known]
+            settled = journal.read(self._lane, parts=parts) if strays else set()
+            ghosts = [name for name in strays if name in settled]
+            late = [name for name in strays if name not in settled]
+            self._delete(ghosts)
+            if not late:
+                return 0, len(ghosts)
+            (adopted,) = committer.commit(Adopt(tuple(late), judged.revision), fresh=True)
+            if adopted is not None:
+                return len(adopted), len(ghosts)
+        return 0, 0
 
     def _delete(self, names: list[str]) -> None:
         for start in range(0, len(names), PER_REQUEST):

@@ -10,7 +10,8 @@ from typing import Protocol
 from s3queue.clock import to_datetime
 from s3queue.core.message import Failure
 from s3queue.errors import NonRetriable, RetryLater
-from s3queue.protocol.consumer import Consumer, Delivery, Recorded
+from s3queue.protocol.consumer import Consumer
+from s3queue.protocol.outcomes import Delivery, Recorded
 
 
 class Decision(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 
 from s3queue.core.codec import encode_result
 from s3queue.core.message import Failure
+from s3queue.core.payload import check_payload
 from s3queue.errors import InvalidPayload, InvalidSetting, RetryLater
-from s3queue.protocol.consumer import Consumer, Delivery, Recorded
+from s3queue.protocol.consumer import Consumer
+from s3queue.protocol.outcomes import Delivery, Recorded
 from s3queue.runtime.context import COMPLETED, Context, Decision, failed
 from s3queue.store.port import OVERWRITE
 
@@ -62,6 +65,17 @@ def check(handler: Any, name: str = "") -> Handler:
     return handler  # type: ignore[no-any-return]
 
 
+def check_sendable(handler: Handler) -> None:
+    """Raise InvalidSetting if the handler cannot be run in another process."""
+    try:
+        pickle.dumps(handler)
+    except Exception as error:
+        raise InvalidSetting(
+            f"The handler {handler!r} cannot be sent to another process: {error}.",
+            remedy="Use a function at the top of a module, or executor='thread'.",
+        ) from error
+
+
 def arity(handler: Handler, name: str = "") -> int:
     """Return 1 or 2: whether the handler takes the payload alone, or the context too."""
     try:
@@ -101,8 +115,9 @@ def store_result(consumer: Consumer, delivery: Delivery, value: Any) -> Recorded
     """
     lane = consumer.lane
     try:
+        check_payload(value, lane.settings().max_payload_bytes)
         body = encode_result(delivery.id, value, lane.now_ms())
-    except (TypeError, ValueError, RecursionError) as error:
+    except InvalidPayload as error:
         return consumer.failed(delivery, unkept(delivery.id, value, error))
     lane.store.put(lane.keys.result(delivery.id), body, OVERWRITE)
     return consumer.completed(delivery)

@@ -32,6 +32,8 @@ class Prefetch:
 
     def dry(self) -> None:
         """Take note that handlers had nothing to do although there was work."""
+        if not self.mean_s:
+            return  # none has ended yet: they may be slow
         self._target = min(self._target * _GROWTH, self.limit)
 
     def want(self, lease_s: float, bytes_each: float) -> int:

@@ -20,7 +20,8 @@ from s3queue.clock import Clock
 from s3queue.core.codec import encode_result
 from s3queue.core.message import Failure
 from s3queue.errors import HandlerCrashed, HandlerTimeout
-from s3queue.protocol.consumer import Consumer, Delivery, Recorded
+from s3queue.protocol.consumer import Consumer
+from s3queue.protocol.outcomes import Delivery, Recorded
 from s3queue.runtime.context import COMPLETED, Context, Decision, Failed
 from s3queue.runtime.executor import Run
 from s3queue.runtime.handler import Handler, Runner, arity, call, unkept

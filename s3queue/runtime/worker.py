@@ -15,11 +15,12 @@ from typing import Any
 
 from s3queue.clock import Clock, SystemClock
 from s3queue.errors import CorruptObject, InvalidSetting, QueueGone, S3QueueError
-from s3queue.protocol.consumer import Consumer, Recorded
+from s3queue.protocol.consumer import Consumer
 from s3queue.protocol.lane import R, T
+from s3queue.protocol.outcomes import Recorded
 from s3queue.queue import Queue
 from s3queue.runtime.executor import Executor, ThreadExecutor
-from s3queue.runtime.handler import Handler, Runner
+from s3queue.runtime.handler import Handler, Runner, check_sendable
 from s3queue.runtime.handler import check as check_handler
 from s3queue.runtime.maintenance import Maintenance
 from s3queue.runtime.pace import Polling, Prefetch
@@ -68,9 +69,12 @@ class Worker:
             _check(handler_timeout=handler_timeout)
         if executor not in ("thread", "process"):
             raise InvalidSetting(f"executor is {executor!r}.", remedy="Use 'thread' or 'process'.")
+        if executor == "process":
+            check_sendable(handler)
         self.queue = queue
         self.processed = 0
         self.failed = 0
+        self.error: BaseException | None = None
         self._concurrency, self._executor_kind = concurrency, executor
         self._handler, self._manual, self._timeout_s = check_handler(handler), manual_ack, handler_timeout
         self._grace_s, self._burst = shutdown_grace, burst
@@ -101,6 +105,9 @@ class Worker:
         restore = self._take_signals() if signals and threading.current_thread() is threading.main_thread() else {}
         try:
             self._run()
+        except BaseException as error:
+            self.error = error
+            raise
         finally:
             for number, old in restore.items():
                 signal.signal(number, old)
@@ -108,7 +115,7 @@ class Worker:
         return self.processed
 
     def start(self) -> None:
-        """Run in a thread of its own; :meth:`stop` ends it."""
+        """Run in a thread of its own; :meth:`stop` ends it. What ends it otherwise is logged, and kept in ``error``."""
         self._finished.clear()
         self._thread = threading.Thread(target=self.run, name="s3queue-worker", daemon=True)
         self._thread.start()
@@ -204,6 +211,8 @@ class Worker:
 
     def _want(self) -> int:
         lane = self._consumer.lane
+        if lane.settings().max_attempts == 1:
+            return self._concurrency  # a crash would cost what is held in advance its only attempt
         return self._prefetch.want(lane.settings().lease_ms / 1000, lane.inbox.mean_bytes)
 
     def _cycle(self) -> None:

@@ -108,6 +108,7 @@ def test_workers_do_not_outlive_a_demo_that_was_killed(temporary: Path) -> None:
 def worker(tmp_path: Path) -> Iterator[WorkerProcess]:
     with stage("file", tmp_path) as place:
         process = WorkerProcess("w", [*place.options, "--queue", "../no"], tmp_path, verbose=False)
+        process.start()
         yield process
         process.kill()
         process.wait()

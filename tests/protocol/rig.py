@@ -20,8 +20,8 @@ from s3queue.errors import NotFound
 from s3queue.events import Events
 from s3queue.ids import SeededIds
 from s3queue.protocol.committer import Committer
-from s3queue.protocol.consumer import Delivery
 from s3queue.protocol.dead_letters import DeadLetters
+from s3queue.protocol.outcomes import Delivery
 from s3queue.store.memory import MemoryStore
 from s3queue.store.metered import Meter
 from s3queue.store.port import OVERWRITE, Object, Page, PutMode, Store

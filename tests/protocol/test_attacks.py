@@ -130,10 +130,6 @@ def test_processes_that_live_for_one_call_finish_moves_that_were_left() -> None:
     assert process_in_short_lives(store, clock) == ["moved"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a sweeper's first sweep is due a random while after its start, and a process that ends before never sweeps",
-)
 def test_processes_that_live_for_one_call_adopt_late_arrivals() -> None:
     clock = ManualClock()
     store = MemoryStore(clock)
@@ -152,10 +148,6 @@ def test_processes_that_live_for_one_call_adopt_late_arrivals() -> None:
     assert process_in_short_lives(store, clock) == ["late"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="exchange() makes new requests for the outcomes of a commit in doubt, so the committer cannot recognise them",
-)
 def test_an_outcome_recorded_by_a_commit_in_doubt_is_not_told_as_a_lost_lease() -> None:
     bucket = Bucket.new()
     faulty = Faulty(bucket.memory)
@@ -209,10 +201,6 @@ def test_many_poisons_kill_no_innocent() -> None:
     assert dead == poisons
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a judgement voided by somebody's Prune is dropped until the next sweep, which the next Prune may void again",
-)
 def test_a_late_arrival_is_adopted_in_a_busy_lane() -> None:
     """Some process forgets names between every sweep's look into the journal and its commit."""
     bucket = Bucket.new()

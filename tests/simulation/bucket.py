@@ -44,7 +44,7 @@ class Bucket:
         self.objects: dict[str, Object] = {}
         self._keys: list[str] = []
         self.on_put: Callable[[str, Object | None, Object], None] = lambda key, before, after: None
-        self.on_delete: Callable[[str, Object], None] = lambda key, before: None
+        self.on_delete: Callable[[str], None] = lambda key: None
 
     def get(self, key: str, if_none_match: str | None) -> Object | None:
         found = self.objects.get(key)
@@ -69,7 +69,7 @@ class Bucket:
         before = self.objects.pop(key, None)
         if before is not None:
             del self._keys[bisect.bisect_left(self._keys, key)]
-            self.on_delete(key, before)
+            self.on_delete(key)
 
     def list(self, prefix: str, after: str, limit: int) -> Page:
         start = bisect.bisect_left(self._keys, prefix) if after < prefix else bisect.bisect_right(self._keys, after)
@@ -125,7 +125,7 @@ class SimStore:
         return None
 
     def _chance(self, fault: str) -> bool:
-        happens = self._world.random.random() < getattr(self._faults(), fault)
+        happens = self._world.random.random() < float(getattr(self._faults(), fault))
         if happens:
             self._world.faults[fault] += 1
         return happens

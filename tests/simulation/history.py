@@ -15,7 +15,7 @@ from s3queue.core.ledger import Ledger
 from s3queue.core.payload import Seal
 from s3queue.errors import CorruptObject
 from s3queue.events import Event
-from s3queue.protocol.consumer import Delivery
+from s3queue.protocol.outcomes import Delivery
 from s3queue.store.port import Object
 from tests.simulation.bucket import Bucket
 from tests.simulation.world import World
@@ -70,7 +70,7 @@ class History:
         except CorruptObject:
             self.world.note(f"a corrupt object is put at {key}")
 
-    def _on_delete(self, key: str, before: Object) -> None:
+    def _on_delete(self, key: str) -> None:
         inbox = self.keys.inbox(0)
         if key.startswith(inbox):
             name = self.keys.name_in(inbox, key)

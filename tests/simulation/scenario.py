@@ -10,8 +10,10 @@ from s3queue.core.keys import Keys
 from s3queue.core.message import Failure
 from s3queue.core.retry import RetryPolicy
 from s3queue.errors import NonRetriable, S3QueueError
+from s3queue.events import Event
 from s3queue.ids import SeededIds
-from s3queue.protocol.consumer import Consumer, Delivery, Recorded
+from s3queue.protocol.consumer import Consumer
+from s3queue.protocol.outcomes import Delivery, Recorded
 from s3queue.queue import Queue
 from tests.simulation.bucket import Bucket, Faults, SimStore
 from tests.simulation.history import History
@@ -83,8 +85,11 @@ class Run:
             max_attempts=self.scenario.max_attempts,
             retry=RetryPolicy(base_s=1, cap_s=10),
         )
-        queue.on("lease-lost", lambda event: self.history.on_lease_lost(event))
+        queue.on("lease-lost", self._on_lease_lost)
         return queue
+
+    def _on_lease_lost(self, event: Event) -> None:
+        self.history.on_lease_lost(event)
 
     # -- playing --
 

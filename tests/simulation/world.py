@@ -55,7 +55,9 @@ class World:
 
     # -- the scheduler's side --
 
-    def spawn(self, name: str, run: Callable[[Actor], None], *, at_s: float | None = None, skew_s: float = 0.0) -> Actor:
+    def spawn(
+        self, name: str, run: Callable[[Actor], None], *, at_s: float | None = None, skew_s: float = 0.0
+    ) -> Actor:
         """Start an actor at virtual time ``at_s``."""
         actor = Actor(name, run, skew_s=skew_s)
         self.actors.append(actor)

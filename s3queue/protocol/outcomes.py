@@ -1,0 +1,99 @@
+"""Messages in the hands of this process, and what becomes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from s3queue.core.keys import ObjectName, letter_name, rank_in
+from s3queue.core.ledger import Line, LineKind
+from s3queue.core.message import AttemptError, Failure, Message
+from s3queue.core.retry import judge
+from s3queue.core.transitions import Handle, Outcome
+from s3queue.protocol.lane import Lane
+
+
+@dataclass(slots=True)
+class Lease:
+    """A ticket of this process. ``trusted_until``: monotonic seconds after which it is not relied on any more."""
+
+    ticket_id: str
+    token: int
+    lease_ms: int
+    renewed_at: float
+    trusted_until: float
+    left: int
+    suspect: bool = False
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A claimed message in the hands of this process. ``attempt`` counts from 1; ``claimed_at_ms`` is store time."""
+
+    message: Message
+    handle: Handle
+    lease: Lease
+    attempt: int
+    max_attempts: int
+    lost_claims: tuple[AttemptError, ...]
+    claimed_at_ms: int
+
+    @property
+    def id(self) -> str:
+        """The id of the message."""
+        return self.message.id
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An outcome on its way into the ledger, with the delivery it is of."""
+
+    delivery: Delivery
+    outcome: Outcome
+
+
+def completed(lane: Lane, delivery: Delivery) -> Recorded:
+    """Return the outcome *completed*."""
+    latency = max(0, lane.now_ms() - delivery.message.enqueued_at_ms)
+    return Recorded(delivery, Outcome(delivery.handle, "completed", latency_ms=latency))
+
+
+def failed(lane: Lane, delivery: Delivery, failure: Failure) -> Recorded:
+    """Return the outcome of a failed attempt: tried again, or dead, as settings, message and failure say."""
+    settings = lane.settings()
+    now = lane.now_ms()
+    kept = failure.as_error(attempt=delivery.attempt, at_ms=now, worker=lane.worker)
+    verdict = judge(
+        settings.retry,
+        settings.failure,
+        attempt=delivery.attempt,
+        max_attempts=delivery.max_attempts,
+        retriable=failure.retriable,
+        random=lane.ids.random(),
+        after_s=failure.after_s,
+    )
+    if verdict.after_ms is None:
+        return dead(lane, delivery, verdict.reason, kept, now)
+    name = ObjectName(rank_in(delivery.handle.name), now + verdict.after_ms, lane.ids.new(now), 1)
+    line = _line(lane, delivery, "retry", str(name), error=kept, now=now)
+    return Recorded(delivery, Outcome(delivery.handle, "retry", line=line))
+
+
+def dead(lane: Lane, delivery: Delivery, reason: str, error: AttemptError | None, now: int) -> Recorded:
+    """Return the outcome *dead*; without an error of its own, the claims it lost are why."""
+    line = replace(_line(lane, delivery, "dead", letter_name(now, delivery.id), error=error, now=now), reason=reason)
+    return Recorded(delivery, Outcome(delivery.handle, "dead", line=line, failed=error is not None))
+
+
+def _line(lane: Lane, delivery: Delivery, kind: LineKind, target: str, *, error: AttemptError | None, now: int) -> Line:
+    return Line(
+        id=lane.ids.new(now),
+        kind=kind,
+        source=delivery.handle.name,
+        index=delivery.handle.index,
+        target=target,
+        message_id=delivery.id,
+        decided_at_ms=now,
+        attempts=delivery.attempt if error is not None else delivery.attempt - 1,
+        errors=delivery.lost_claims + ((error,) if error is not None else ()),
+    )
