@@ -57,12 +57,16 @@ def make_settings(base: Settings | None = None, **changes: Any) -> Settings:
     return replace(base or Settings(), **given)
 
 
-def check_shape(max_attempts: int | None, group: str | None, headers: Mapping[str, str] | None) -> dict[str, Any]:
+def check_shape(
+    max_attempts: int | None, retry: RetryPolicy | None, group: str | None, headers: Mapping[str, str] | None
+) -> dict[str, Any]:
     """Return what messages carry beside their payload, checked."""
     if max_attempts is not None and (
         isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or not 1 <= max_attempts <= 1000
     ):
         raise InvalidSetting(f"max_attempts is {max_attempts!r}.", remedy="Use 1 to 1000 attempts.")
+    if retry is not None and not isinstance(retry, RetryPolicy):
+        raise InvalidSetting(f"retry is {retry!r}.", remedy="Use s3queue.RetryPolicy(base_s=…, cap_s=…).")
     check_label("group", group)
     whole = dict(headers or {})
     if len(whole) > MAX_HEADERS:
@@ -73,7 +77,7 @@ def check_shape(max_attempts: int | None, group: str | None, headers: Mapping[st
             raise InvalidSetting(
                 f"The header {name!r} is {value!r:.80}.", remedy="Use strings of up to 2000 characters as values."
             )
-    return {"max_attempts": max_attempts, "group": group, "headers": whole}
+    return {"max_attempts": max_attempts, "retry": retry, "group": group, "headers": whole}
 
 
 def _is_unicode(text: str) -> bool:

@@ -10,6 +10,7 @@ from s3queue.connection import Connection
 from s3queue.core.keys import ObjectName, check_label, message_id_at, rank_of
 from s3queue.core.message import Message
 from s3queue.core.payload import check_payload
+from s3queue.core.retry import RetryPolicy
 from s3queue.options import check_shape, chunks, visible_at_ms
 from s3queue.protocol.dedup import enqueue_once
 
@@ -22,6 +23,7 @@ def produce(
     visible_at: datetime | None,
     priority: int,
     max_attempts: int | None,
+    retry: RetryPolicy | None,
     group: str | None,
     headers: Mapping[str, str] | None,
     dedup_id: str | None = None,
@@ -35,7 +37,7 @@ def produce(
     settings, lane = connection.register.current(), connection.lane
     items = list(payloads)
     sizes = [check_payload(payload, settings.max_payload_bytes) for payload in items]
-    shape = check_shape(max_attempts, group, headers)
+    shape = check_shape(max_attempts, retry, group, headers)
     not_before_ms = visible_at_ms(lane.now_ms(), delay, visible_at)
     if priority not in settings.priorities:
         connection.register.change(lambda found: found.with_priority(priority))

@@ -161,6 +161,7 @@ class Queue:
         visible_at: datetime | None = None,
         priority: int = 0,
         max_attempts: int | None = None,
+        retry: RetryPolicy | None = None,
         group: str | None = None,
         headers: Mapping[str, str] | None = None,
         dedup_id: str | None = None,
@@ -168,9 +169,10 @@ class Queue:
         """Return the id of the message once it is durable: one PUT (three with ``dedup_id``).
 
         ``payload`` is any JSON value. ``delay`` (seconds) or ``visible_at`` (aware datetime) hide it for a while.
-        ``priority`` 0 to 9, higher first. A ``dedup_id`` that was enqueued within the queue's ``dedup_ttl`` makes no
-        new message: the id of the first is returned. Raises InvalidPayload, InvalidName or InvalidSetting before anything is
-        written, OutcomeUnknown or StoreUnavailable if the store did not confirm it in time.
+        ``priority`` 0 to 9, higher first. ``max_attempts`` and ``retry`` default to the queue's. A ``dedup_id`` that was
+        enqueued within the queue's ``dedup_ttl`` makes no new message: the id of the first is returned. Raises
+        InvalidPayload, InvalidName or InvalidSetting before anything is written, OutcomeUnknown or StoreUnavailable if
+        the store did not confirm it in time.
         """
         return produce(
             self.connect(),
@@ -179,6 +181,7 @@ class Queue:
             visible_at=visible_at,
             priority=priority,
             max_attempts=max_attempts,
+            retry=retry,
             group=group,
             headers=headers,
             dedup_id=dedup_id,
@@ -192,6 +195,7 @@ class Queue:
         visible_at: datetime | None = None,
         priority: int = 0,
         max_attempts: int | None = None,
+        retry: RetryPolicy | None = None,
         group: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> list[str]:
@@ -207,6 +211,7 @@ class Queue:
             visible_at=visible_at,
             priority=priority,
             max_attempts=max_attempts,
+            retry=retry,
             group=group,
             headers=headers,
         )

@@ -16,7 +16,7 @@ from s3queue.core.keys import ObjectName, message_id_at
 from s3queue.core.ledger import Ledger, Line, Part, Rescue, Ticket
 from s3queue.core.message import AttemptError, DeadLetter, Message, Reservation
 from s3queue.core.payload import PLAIN, PayloadCodec, Seal
-from s3queue.core.settings import Settings, from_wire, to_wire
+from s3queue.core.settings import Settings, from_wire, policy_from_wire, policy_to_wire, to_wire
 from s3queue.errors import CorruptObject, NewerFormat
 
 VERSIONS = {"ledger": 1, "messages": 1, "letter": 1, "queue": 1, "settled": 1, "result": 1, "reservation": 1}
@@ -188,6 +188,8 @@ def _message_wire(message: Message, derived_id: str) -> Wire:
         value = getattr(message, name)
         if value:
             wire[name] = value
+    if message.retry is not None:
+        wire["retry"] = policy_to_wire(message.retry)
     if message.errors:
         wire["errors"] = [asdict(error) for error in message.errors]
     return wire
@@ -201,6 +203,7 @@ def _message(wire: Wire, derived_id: str, payload: Any, enqueued_at_ms: int) -> 
         priority=_is(wire.get("priority", 0), int),
         attempts=int(wire.get("attempts", 0)),
         max_attempts=_is(wire.get("max_attempts"), int, type(None)),
+        retry=policy_from_wire(wire["retry"]) if "retry" in wire else None,
         group=_is(wire.get("group"), str, type(None)),
         headers=_is(wire.get("headers", {}), dict),
         errors=_errors(wire),

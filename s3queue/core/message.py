@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from s3queue.core.retry import RetryPolicy
 from s3queue.errors import NonRetriable, RetryLater
 
 MAX_ERRORS_KEPT = 20
@@ -76,7 +77,10 @@ def clip(text: str, limit: int = MAX_ERROR_CHARS) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as it lies in an object: ``attempts`` counts the attempts that failed before it was put there."""
+    """A message as it lies in an object: ``attempts`` counts the attempts that failed before it was put there.
+
+    ``max_attempts`` and ``retry`` are those of the queue if None.
+    """
 
     id: str
     payload: Any
@@ -84,6 +88,7 @@ class Message:
     priority: int = 0
     attempts: int = 0
     max_attempts: int | None = None
+    retry: RetryPolicy | None = None
     group: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     errors: tuple[AttemptError, ...] = ()

@@ -67,24 +67,32 @@ def to_wire(settings: Settings) -> dict[str, Any]:
     wire = asdict(settings)
     wire["visibility_timeout_ms"] = int(wire.pop("visibility_timeout_s") * 1000)
     wire["dedup_ttl_ms"] = int(wire.pop("dedup_ttl_s") * 1000)
-    backoff = wire.pop("retry")
-    wire["retry"] = {
-        "base_ms": int(backoff["base_s"] * 1000),
-        "cap_ms": int(backoff["cap_s"] * 1000),
-        "factor": backoff["factor"],
-        "jitter": backoff["jitter"],
-    }
+    wire["retry"] = policy_to_wire(settings.retry)
     return wire
+
+
+def policy_to_wire(policy: RetryPolicy) -> dict[str, Any]:
+    """Return a backoff as JSON holds it."""
+    return {
+        "base_ms": int(policy.base_s * 1000),
+        "cap_ms": int(policy.cap_s * 1000),
+        "factor": policy.factor,
+        "jitter": policy.jitter,
+    }
+
+
+def policy_from_wire(wire: dict[str, Any]) -> RetryPolicy:
+    """Return the backoff in a JSON object; KeyError, TypeError or InvalidSetting if it is none."""
+    return RetryPolicy(wire["base_ms"] / 1000, wire["factor"], wire["cap_ms"] / 1000, wire["jitter"])
 
 
 def from_wire(wire: dict[str, Any]) -> Settings:
     """Return the settings in a JSON object; KeyError, TypeError or InvalidSetting if they are none."""
-    backoff = wire["retry"]
     return Settings(
         visibility_timeout_s=wire["visibility_timeout_ms"] / 1000,
         max_attempts=wire["max_attempts"],
         failure=wire["failure"],
-        retry=RetryPolicy(backoff["base_ms"] / 1000, backoff["factor"], backoff["cap_ms"] / 1000, backoff["jitter"]),
+        retry=policy_from_wire(wire["retry"]),
         lanes=wire["lanes"],
         priorities=tuple(wire["priorities"]),
         results=wire["results"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from s3queue.core.codec import decode_letter
 from s3queue.core.keys import ObjectName, parse_letter, rank_of
@@ -16,7 +17,27 @@ from s3queue.protocol.lane import Lane
 from s3queue.protocol.moves import delete_letters, finish_orphans
 from s3queue.store.port import fetch
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _BATCH = 200
+COLUMNS = {
+    "id": "str",
+    "dead_at": "datetime64[us, UTC]",
+    "enqueued_at": "datetime64[us, UTC]",
+    "reason": "str",
+    "attempts": "Int64",
+    "error_type": "str",
+    "error_message": "str",
+    "traceback": "str",
+    "worker": "str",
+    "payload": "object",
+    "priority": "Int64",
+    "group": "str",
+    "headers": "object",
+    "source": "str",
+}
+"""The columns of :meth:`DeadLetters.to_dataframe` and their dtypes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +149,23 @@ class DeadLetters:
         """Delete all letters for good, unread, and return how many."""
         return self._delete(list(self.names()))
 
+    def to_dataframe(
+        self,
+        *,
+        filter: Callable[[DeadLetter], bool] | None = None,  # noqa: A002 - the name users look for
+    ) -> pd.DataFrame:
+        """Return the letters as a pandas DataFrame, a row each, oldest first; the same columns when there are none.
+
+        Times are UTC; ``error_*``, ``traceback`` and ``worker`` are of the last attempt. Needs pandas; a GET a letter.
+        """
+        import pandas as pd
+
+        rows = [_row(letter) for letter in self.list(None, filter=filter)]
+        frame = pd.DataFrame({name: [row[name] for row in rows] for name in COLUMNS})
+        for name in ("dead_at", "enqueued_at"):
+            frame[name] = pd.to_datetime(frame[name], unit="ms", utc=True)
+        return frame.astype(COLUMNS)
+
     def _delete(self, names: Sequence[str]) -> int:
         lane = self._lane()
         gone = 0
@@ -178,3 +216,23 @@ class DeadLetters:
         return Line(
             id=name, kind="replay", source=name, index=0, target=str(target), message_id=letter.id, decided_at_ms=now
         )
+
+
+def _row(letter: DeadLetter) -> dict[str, Any]:
+    message, last = letter.message, letter.errors[-1] if letter.errors else None
+    return {
+        "id": letter.id,
+        "dead_at": letter.dead_at_ms,
+        "enqueued_at": message.enqueued_at_ms,
+        "reason": letter.reason,
+        "attempts": message.attempts,
+        "error_type": last.type if last else "",
+        "error_message": last.message if last else "",
+        "traceback": last.traceback if last else "",
+        "worker": last.worker if last else "",
+        "payload": letter.payload,
+        "priority": message.priority,
+        "group": message.group or "",
+        "headers": dict(message.headers),
+        "source": letter.source,
+    }

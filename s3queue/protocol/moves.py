@@ -19,9 +19,9 @@ from s3queue.protocol import journal
 from s3queue.protocol.lane import Lane
 from s3queue.store.port import CREATE, fetch
 
-FRESH_S = 10.0
+FRESH_S = 5.0
 """How long the process that decided a move may carry it out from memory; later the source must be read anew."""
-ORPHANED_MS = 15_000
+ORPHANED_MS = 7_500
 """How old a line is, at least, before another process takes it for left behind."""
 
 

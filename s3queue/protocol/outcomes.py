@@ -64,7 +64,7 @@ def failed(lane: Lane, delivery: Delivery, failure: Failure) -> Recorded:
     now = lane.now_ms()
     kept = failure.as_error(attempt=delivery.attempt, at_ms=now, worker=lane.worker)
     verdict = judge(
-        settings.retry,
+        delivery.message.retry or settings.retry,
         settings.failure,
         attempt=delivery.attempt,
         max_attempts=delivery.max_attempts,

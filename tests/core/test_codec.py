@@ -18,6 +18,7 @@ from s3queue.core.keys import ObjectName, message_id_at
 from s3queue.core.ledger import Ledger, Line, Part, Rescue, Ticket
 from s3queue.core.message import AttemptError, DeadLetter, Message
 from s3queue.core.payload import PLAIN, Gzip, PayloadCodec, Seal
+from s3queue.core.retry import RetryPolicy
 from s3queue.core.settings import Settings
 from s3queue.errors import CorruptObject, NewerFormat
 from tests.core.samples import NOW, json_values, ledgers, letters, messages, name, settings, some_names
@@ -107,7 +108,7 @@ class Kind:
 
 
 ERROR = AttemptError(1, NOW, "ValueError", "no", "Traceback …", "w1")
-PACKED = Message("x", ["payload"], NOW, 3, 1, 5, "group", {"h": "v"}, (ERROR,))
+PACKED = Message("x", ["payload"], NOW, 3, 1, 5, RetryPolicy(2.0), "group", {"h": "v"}, (ERROR,))
 THREE = [Message(message_id_at(WHICH.id, 0), 1, NOW), PACKED, Message(message_id_at(WHICH.id, 2), None, NOW + 5)]
 LEDGER = Ledger(
     revision=7,
