@@ -36,6 +36,13 @@ def name(serial: int = 0, count: int = 1, *, rank: int = 9, at_ms: int = NOW) ->
 
 
 attempt_errors = st.builds(AttemptError, st.integers(1, 99), times, text, text, text, text)
+policies = st.builds(
+    lambda base_s, more_s, factor, jitter: RetryPolicy(base_s / 1000, factor, base_s / 1000 + more_s, jitter),
+    st.integers(0, 10_000),
+    st.integers(0, 86_400),
+    st.floats(1, 100),
+    st.floats(0, 1),
+)
 messages = st.builds(
     Message,
     id=ids.map(lambda id_: f"{id_}-7"),
@@ -44,6 +51,7 @@ messages = st.builds(
     priority=st.integers(0, 9),
     attempts=st.integers(0, 50),
     max_attempts=st.none() | st.integers(1, 1000),
+    retry=st.none() | policies,
     group=st.none() | text.filter(bool),
     headers=st.dictionaries(text, text, max_size=3),
     errors=st.lists(attempt_errors, max_size=3).map(tuple),
@@ -110,13 +118,6 @@ ledgers = st.builds(
 )
 
 whole_seconds = st.integers(1, 14 * 86_400)
-policies = st.builds(
-    lambda base_s, more_s, factor, jitter: RetryPolicy(base_s / 1000, factor, base_s / 1000 + more_s, jitter),
-    st.integers(0, 10_000),
-    st.integers(0, 86_400),
-    st.floats(1, 100),
-    st.floats(0, 1),
-)
 settings = st.builds(
     Settings,
     visibility_timeout_s=st.integers(1000, 43_200_000).map(lambda at_ms: at_ms / 1000),

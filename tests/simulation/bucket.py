@@ -14,6 +14,11 @@ from tests.simulation.world import Actor, Crashed, World
 
 T = TypeVar("T")
 
+SIGNATURE_S = 900.0
+"""S3 refuses a request that was signed longer ago."""
+LATENCY_S = {"GET": 0.027, "PUT": 0.05, "LIST": 0.04, "DELETE": 0.03, "POST": 0.05}
+"""Medians of S3 Standard as published for small objects (arXiv 2501.07771); a long tail is added."""
+
 
 @dataclass
 class Faults:
@@ -30,10 +35,11 @@ class Faults:
     throttled: float = 0.0
     conflict: float = 0.0
     partial_delete: float = 0.0
-    lost_for_all_s: float = 0.0
     slow_list: float = 0.0
     skew_s: float = 0.0
     jump: float = 0.0
+    vandals: int = 0
+    """How many objects are corrupted (and mended in the end), put by strangers, and deleted by a lifecycle rule."""
     page: int = 1000
 
 
@@ -70,6 +76,17 @@ class Bucket:
         if before is not None:
             del self._keys[bisect.bisect_left(self._keys, key)]
             self.on_delete(key)
+
+    def plant(self, key: str, body: bytes) -> None:
+        """Put an object that is none of ours."""
+        if key not in self.objects:
+            bisect.insort(self._keys, key)
+        self.objects[key] = Object(body, hashlib.md5(body, usedforsecurity=False).hexdigest())
+
+    def uproot(self, key: str) -> None:
+        """Take an object away without anybody's leave."""
+        del self.objects[key]
+        del self._keys[bisect.bisect_left(self._keys, key)]
 
     def list(self, prefix: str, after: str, limit: int) -> Page:
         start = bisect.bisect_left(self._keys, prefix) if after < prefix else bisect.bisect_right(self._keys, after)
@@ -143,23 +160,26 @@ class SimStore:
             seconds = world.random.uniform(0.1, 1) * faults.pause_s
             world.note(f"{actor.name} pauses {seconds:.1f} s before {verb} {key}")
             world.park(actor, seconds)
-        world.park(actor, self._latency())
+        signed_at_s = world.now_s
+        world.park(actor, self._latency(verb))
+        if world.now_s - signed_at_s > SIGNATURE_S:
+            raise StoreUnavailable("the signature is too old", key=key, maybe_applied=False)
         for fault in ("throttled", "unavailable", "conflict"):
             if (fault != "conflict" or verb == "PUT") and self._chance(fault):
                 world.note(f"{actor.name} {verb} {key}: {fault}")
-                world.park(actor, self._latency())
+                world.park(actor, self._latency(verb))
                 raise StoreUnavailable(fault, key=key, throttled=fault == "throttled", maybe_applied=False)
         if writes and verb == "PUT" and self._chance("late_put"):
             after_s = world.random.uniform(0.1, 1) * faults.late_put_s
             world.note(f"{actor.name} {verb} {key}: no answer, lands {after_s:.1f} s later")
             world.at(world.now_s + after_s, lambda: self._land(key, act))
-            world.park(actor, self._latency() * 5)
+            world.park(actor, self._latency(verb) * 5)
             raise StoreUnavailable("timed out", key=key, maybe_applied=True)
         try:
             answer = act()
         except (NotFound, PreconditionFailed) as error:
             world.note(f"{actor.name} {verb} {key}: {type(error).__name__}")
-            world.park(actor, self._latency())
+            world.park(actor, self._latency(verb))
             if self._chance("lost_answer"):
                 raise StoreUnavailable("timed out", key=key, maybe_applied=writes) from None
             raise
@@ -168,7 +188,7 @@ class SimStore:
             world.note(f"{actor.name} crashes after {verb} {key}")
             raise self._crash()
         lost = self._chance("lost_answer")
-        world.park(actor, self._latency())
+        world.park(actor, self._latency(verb))
         if lost:
             world.note(f"{actor.name} {verb} {key}: answer lost")
             raise StoreUnavailable("timed out", key=key, maybe_applied=writes)
@@ -182,8 +202,9 @@ class SimStore:
         else:
             self._world.note(f"a late PUT {key} lands")
 
-    def _latency(self) -> float:
-        return self._world.random.lognormvariate(0, 0.5) * 0.012
+    def _latency(self, verb: str) -> float:
+        """Return the time of one way, in seconds."""
+        return self._world.random.lognormvariate(0, 0.5) * LATENCY_S[verb] / 2
 
     def _crash(self) -> BaseException:
         self._actor.doomed = True

@@ -35,6 +35,8 @@ class History:
     check_leases: bool = True
     operated: bool = False
     acked: set[str] = field(default_factory=set)
+    expired: set[str] = field(default_factory=set)
+    """Messages that a lifecycle rule deleted: they may end as missing, or not at all."""
     executed: Counter[str] = field(default_factory=Counter)
     runs: Counter[tuple[str, int]] = field(default_factory=Counter)
     attempts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -158,14 +160,15 @@ class History:
     def unfinished(self) -> set[str]:
         """Return the ids of messages that have not come to an end."""
         letters = self.letters()
-        return {id_ for id_ in {*self.ids.values(), *self.acked} if not self.ended[id_] and not letters[id_]}
+        born = {*self.ids.values(), *self.acked} - self.expired
+        return {id_ for id_ in born if not self.ended[id_] and not letters[id_]}
 
     def check_end(self, max_attempts: int) -> None:
         """Check a drained run: total queue, attempts, books equal to history."""
         letters = self.letters()
         for id_ in sorted({*self.ids.values(), *self.acked}):
             ends = self.ended[id_] + letters[id_]
-            if ends == 0:
+            if ends == 0 and id_ not in self.expired:
                 acked = "acknowledged" if id_ in self.acked else "written"
                 self.violation(f"nothing is lost: {acked} message {id_} has no end")
             elif ends > 1:

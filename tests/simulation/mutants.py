@@ -215,7 +215,7 @@ MUTANTS = (
     ),
     Mutant("settled ignored", "a listing gives nothing that is settled", _known_ignores_settled),
     Mutant("deleted early", "deletion follows settlement", _delete_before_settled),
-    Mutant("line not seen", "a claim advances the line that wrote its message", _unseen, ("outage",)),
+    Mutant("line not seen", "a claim advances the line that wrote its message", _unseen, ("night",)),
     Mutant("unknown is committed", "a lost answer is resolved by reading", _unknown_is_committed),
     Mutant("unknown is lost", "a lost answer is resolved by the writer's number", _limbo_forgotten),
     Mutant("first write overwrites", "the first ledger is create-only", _first_write_overwrites),

@@ -17,6 +17,7 @@ from s3queue.protocol.outcomes import Delivery, Recorded
 from s3queue.queue import Queue
 from tests.simulation.bucket import Bucket, Faults, SimStore
 from tests.simulation.history import History
+from tests.simulation.vandals import Vandals
 from tests.simulation.world import START_S, Actor, Crashed, SimClock, World
 
 LEASE_S = 10.0
@@ -39,7 +40,7 @@ class Scenario:
     faults: Faults = field(default_factory=Faults)
     operator: bool = False
     poison: bool = True
-    outage_s: float = 0.0
+    night_s: float = 0.0
 
 
 @dataclass
@@ -103,20 +104,25 @@ class Run:
             world.spawn(f"w{number}", self.work, at_s=START_S + random.uniform(0, 5), skew_s=self._skew())
         if self.scenario.operator:
             world.spawn("op", self.operate, at_s=START_S + 10, skew_s=self._skew())
-        world.run(START_S + STORM_S, MAX_STEPS)
-        if self.scenario.outage_s:
-            self.faults = Faults(unavailable=1.0)
-            world.run(world.now_s + self.scenario.outage_s, MAX_STEPS)
+        vandals = Vandals(self.world, self.bucket, self.history)
+        for _ in range(self.scenario.faults.vandals):
+            vandals.come(START_S + random.uniform(5, STORM_S))
+        if self.scenario.night_s:
+            world.run(START_S + random.uniform(15, STORM_S), MAX_STEPS)
+            world.night(self.scenario.night_s)
+        world.run(START_S + self.scenario.night_s + STORM_S, MAX_STEPS)
+        vandals.mend()
         self.faults = CALM
         world.note("calm")
         if not any(not actor.done and actor.name.startswith("w") for actor in world.actors):
             world.spawn("w-last", self.work)
-        world.run(START_S + STORM_S + CALM_S, MAX_STEPS, lambda: world.steps % 50 == 0 and self._is_over())
+        world.run(world.now_s + CALM_S, MAX_STEPS, lambda: world.steps % 50 == 0 and self._is_over())
         world.run(world.now_s + SETTLE_S, MAX_STEPS)  # late copies land, sweeps clear them away
         if not self._is_over():
             self.history.violation(f"liveness: not drained {CALM_S} s after the last fault")
         self.stopping = True
         world.kill_all()
+        vandals.check()
         for actor in world.actors:
             if actor.error is not None:
                 self.history.violation(f"{actor.name} failed: {type(actor.error).__name__}: {actor.error}")
@@ -266,7 +272,10 @@ STORMS: dict[str, Faults] = {
     "wild clocks": Faults(skew_s=900.0, jump=0.003, lost_answer=0.01),  # S3 refuses clocks that are further off
     "paging": Faults(page=3, slow_list=0.05, partial_delete=0.2, late_put=0.02),
     "late and paused": Faults(late_put=0.1, late_put_s=60.0, pause=0.03, pause_s=60.0),
-    "outage": Faults(crash_after=0.02, lost_answer=0.02),
+    "night": Faults(crash_after=0.02, lost_answer=0.02),
+    "deaf": Faults(lost_answer=0.5),
+    "lasting throttling": Faults(throttled=0.8),
+    "vandals": Faults(vandals=4, crash_after=0.002),
     "everything": Faults(
         crash_before=0.002, crash_after=0.002, pause=0.004, pause_s=30.0, lost_answer=0.02, late_put=0.02,
         unavailable=0.02, throttled=0.03, conflict=0.03, partial_delete=0.1, slow_list=0.02, skew_s=0.9, page=7,
@@ -274,7 +283,7 @@ STORMS: dict[str, Faults] = {
 }  # fmt: skip
 
 
-OUTAGE_S = 2 * 3600.0
+NIGHT_S = 2 * 3600.0
 """Longer than the journal is kept."""
 
 
@@ -295,7 +304,7 @@ def scenario(seed: int) -> Scenario:
         faults=replace(storm),
         operator=operator,
         poison=storm != CALM,
-        outage_s=OUTAGE_S if names[seed % len(names)] == "outage" else 0.0,
+        night_s=NIGHT_S if names[seed % len(names)] == "night" else 0.0,
     )
 
 

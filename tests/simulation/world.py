@@ -88,6 +88,14 @@ class World:
                 what()
             self.after_step()
 
+    def night(self, seconds: float) -> None:
+        """Let everybody sleep; requests under way and late copies are refused, as their signatures are too old by then."""
+        self._heap = [entry for entry in self._heap if isinstance(entry[2], Actor)]
+        heapq.heapify(self._heap)
+        self.now_s += seconds
+        self.faults["night"] += 1
+        self.note(f"a night of {seconds:.0f} s")
+
     def kill_all(self) -> None:
         """End every thread that is left."""
         for actor in self.actors:

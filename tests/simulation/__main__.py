@@ -1,0 +1,63 @@
+"""``python -m tests.simulation``: as many seeds as there is time for, the mutants, the coverage; or one seed, told."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import logging
+import sys
+
+from tests.simulation import report
+from tests.simulation.scenario import Run, scenario
+from tests.simulation.shrink import shrink
+
+
+def arguments() -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=1.0, help="how long to play seeds")
+    parser.add_argument("--first", type=int, default=0, help="the seed to begin with")
+    parser.add_argument("--seed", type=int, help="play this seed alone")
+    parser.add_argument("--trace", action="store_true", help="with --seed: print every turn")
+    parser.add_argument("--shrink", action="store_true", help="with --seed: make a failing scenario smaller, and trace it")
+    parser.add_argument("--no-mutants", action="store_true", help="leave the mutants out")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser.parse_args()
+
+
+def one(options: argparse.Namespace) -> int:
+    """Play one seed and tell about it."""
+    plot = scenario(options.seed)
+    if options.shrink:
+        plot = shrink(plot)
+        print(plot)
+    outcome = Run(plot, keep_trace=options.trace or options.shrink).play()
+    for line in outcome.trace or ():
+        print(line)
+    print(json.dumps(report.explain(outcome), indent=1))
+    return 1 if outcome.violations else 0
+
+
+def many(options: argparse.Namespace) -> int:
+    """Play seeds as long as there is time and report."""
+    found = report.run(itertools.count(options.first), until_s=options.minutes * 60)
+    found.coverage = report.covered(range(options.first, options.first + 32))
+    if not options.no_mutants:
+        found.mutants = report.hunt()
+    survived = [name for name, seeds in found.mutants.items() if seeds is None]
+    if options.json:
+        print(found.as_json())
+    else:
+        print(f"{found.seeds} seeds, {found.steps:,} steps, {found.messages:,} messages in {found.seconds} s")
+        print(f"faults: {found.faults}\nduplicate executions: {found.duplicates}")
+        print(f"coverage of core and protocol: {found.coverage.get('all')} %")
+        print(f"mutants: {len(found.mutants) - len(survived)} caught, {len(survived)} survived {survived}")
+        print("\n".join(found.violations) or "no violations")
+    return 1 if found.violations or survived else 0
+
+
+if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)  # the engine tells of each fault; the trace has them all
+    given = arguments()
+    sys.exit(one(given) if given.seed is not None else many(given))

@@ -1,0 +1,92 @@
+"""The engine keeps its promise in every storm; runs repeat; the simulator sees what it should see."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.scenario import STORMS, Outcome, Run, Scenario, play, scenario, seeds
+from tests.simulation.shrink import shrink
+
+SEEDS = 12 * len(STORMS)
+BATCHES = 8
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Leave out the engine's log: it tells of every fault."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def replay(outcome: Outcome) -> str:
+    return f"replay: python -m tests.simulation --seed {outcome.seed} --trace\n" + "\n".join(outcome.violations)
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_no_storm_breaks_a_rule(batch: int) -> None:
+    steps = 0
+    for seed in range(batch, SEEDS, BATCHES):
+        outcome = play(seed)
+        assert not outcome.violations, replay(outcome)
+        steps += outcome.steps
+    assert steps > 0
+
+
+@pytest.mark.parametrize("storm", [name for name, faults in STORMS.items() if faults != STORMS["calm"]])
+def test_every_storm_has_its_faults(storm: str) -> None:
+    happened: set[str] = set()
+    for seed in islice(seeds((storm,)), 6):
+        happened.update(play(seed).faults)
+    wanted = {name for name, value in vars(STORMS[storm]).items() if value and not name.endswith("_s")} - {"page"}
+    expected = {"vandals": {"corrupt", "foreign"}, "night": {"night"}}.get(storm, set())
+    assert (wanted - {"vandals"}) | expected <= happened
+
+
+def test_the_same_seed_gives_the_same_trace() -> None:
+    first, second = (Run(scenario(15), keep_trace=True).play() for _ in range(2))
+    assert first.trace == second.trace
+    assert first.digest == second.digest
+    assert play(16).digest != first.digest
+
+
+def test_a_trace_does_not_depend_on_how_strings_hash() -> None:
+    program = "import logging; logging.disable(50); from tests.simulation.scenario import play; print(play(31).digest)"
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"PYTHONHASHSEED": hashing},
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=50,
+        ).stdout
+        for hashing in ("1", "2")
+    }
+    assert len(digests) == 1
+
+
+def test_without_faults_nothing_runs_twice() -> None:
+    outcome = Run(Scenario(7, poison=False)).play()
+    assert (outcome.violations, outcome.duplicates, outcome.faults) == ([], 0, {})
+    assert outcome.messages > 0
+
+
+def test_a_failing_scenario_is_made_smaller() -> None:
+    (mutant,) = (mutant for mutant in MUTANTS if mutant.name == "struck unwritten")
+    big = scenario(1)
+    with mutant.without():
+        assert Run(big).play().violations
+        small = shrink(big, rounds=8)
+        assert Run(small).play().violations
+    assert small.messages < big.messages
