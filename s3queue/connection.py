@@ -26,6 +26,8 @@ from s3queue.store.port import Store
 from s3queue.store.probe import ensure_safe
 from s3queue.store.record import Record
 
+_FOREIGN_TOLD = 1000
+
 
 class Connection:
     """What a queue object keeps while it is open. Making one asks nothing of the store."""
@@ -45,6 +47,7 @@ class Connection:
         events: Events,
     ) -> None:
         self._clock, self._ids, self._events = clock, ids, events
+        self._foreign: set[str] = set()
         self.store = dress(raw, root, clock=clock, ids=ids, meter=meter, on_throttle=self._tell_throttled)
         self.keys = Keys(root)
         self.register = Register(self.store, self.keys, clock, wanted, self._probe if probe else None)
@@ -78,7 +81,11 @@ class Connection:
         ensure_safe(self.store, self.keys.root, ids=self._ids, clock=self._clock)
 
     def _tell_foreign(self, key: str) -> None:
-        self._events.emit("error", error=CorruptObject(key, "it is foreign"), doing="listing the inbox")
+        if key in self._foreign or len(self._foreign) >= _FOREIGN_TOLD:
+            return
+        self._foreign.add(key)
+        error = CorruptObject(key, "it is foreign", remedy="It is ignored: move it away.")
+        self._events.emit("error", error=error, doing="listing the inbox")
 
     def _tell_throttled(self, operation: str, attempt: int, delay_s: float) -> None:
         self._events.emit("s3-throttled", operation=operation, attempt=attempt, delay_s=delay_s)

@@ -242,7 +242,8 @@ class Consumer:
             error = f"{line.errors[-1].type}: {line.errors[-1].message}"
             events.emit("message-retry", id=delivery.id, attempt=delivery.attempt, at_ms=at_ms, error=error)
         elif line is not None:
-            events.emit("message-dead", id=delivery.id, attempt=delivery.attempt, reason=line.reason)
+            error = f"{line.errors[-1].type}: {line.errors[-1].message}" if line.errors else ""
+            events.emit("message-dead", id=delivery.id, attempt=delivery.attempt, reason=line.reason, error=error)
 
     def _let_go(self, deliveries: Sequence[Delivery]) -> None:
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -77,6 +78,7 @@ class ThreadExecutor:
         self._runs: set[Run] = set()
         self._ending = 0
         self._stopped = False
+        self._process_id = os.getpid()
         for number in range(concurrency):
             self._start(number)
 
@@ -145,6 +147,9 @@ class ThreadExecutor:
                     recorded = self._runner.run(delivery)
                 except BaseException as error:  # noqa: BLE001 - SystemExit of a handler, a result refused: all failed
                     recorded = self._consumer.failed(delivery, Failure.of(error))
+            if os.getpid() != self._process_id:
+                # The handler forked and this is the child: a second worker with the same claims must not come of it.
+                os._exit(0)
             with self._ready:
                 self._runs.discard(run)
                 if run.abandoned:

@@ -13,7 +13,7 @@ _GROWTH = 8
 
 @dataclass(slots=True)
 class Prefetch:
-    """How many messages to hold: enough for the next second; few at first, eightfold as often as handlers run dry.
+    """How many messages to hold: enough for the next second; few at first, eightfold as often as that is too little.
 
     Never more than a quarter of the visibility timeout's work, ``limit``, or 64 MiB of payloads.
     """
@@ -30,8 +30,8 @@ class Prefetch:
         """Take note of how long a handler took."""
         self.mean_s = seconds if not self.mean_s else self.mean_s + 0.1 * (seconds - self.mean_s)
 
-    def dry(self) -> None:
-        """Take note that handlers had nothing to do although there was work."""
+    def grow(self) -> None:
+        """Take note that there was more work than was held."""
         if not self.mean_s:
             return  # none has ended yet: they may be slow
         self._target = min(self._target * _GROWTH, self.limit)
@@ -66,11 +66,6 @@ class Polling:
             self.interval_s if count else min(max(self._current_s, self.interval_s) * 1.5, self.max_interval_s)
         )
         self.due_at = now + self._current_s * (0.75 + 0.5 * random)
-
-    @property
-    def looks_empty(self) -> bool:
-        """Whether the last look found nothing."""
-        return self._current_s > self.interval_s
 
     def failed(self, now: float, random: float) -> None:
         """Take note of a look that failed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import signal
 import threading
 from collections import deque
@@ -12,6 +13,7 @@ from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from functools import partial
+from multiprocessing import connection
 from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
@@ -44,9 +46,17 @@ def run_in_child(
         return Failed(unkept(delivery.id, value, error)), None
 
 
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C to the worker: it lets handlers finish."""
+def _begin_child() -> None:
+    """Leave Ctrl-C to the worker, which lets handlers finish; and do not outlive it, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, name="s3queue-parent", daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 class ProcessExecutor:
@@ -73,7 +83,7 @@ class ProcessExecutor:
         self._ending = 0
         self._stopped = False
         self._pool = ProcessPool(
-            max_workers=concurrency, initializer=_ignore_interrupts, context=multiprocessing.get_context("spawn")
+            max_workers=concurrency, initializer=_begin_child, context=multiprocessing.get_context("spawn")
         )
 
     def submit(self, delivery: Delivery) -> None:

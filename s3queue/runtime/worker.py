@@ -29,6 +29,7 @@ READERS = 16
 LINGER_S = 0.2
 """How long outcomes wait for a claim to ride with; a claim carries them earlier."""
 _TICK_S = 0.2
+_SAME_SIGNAL_S = 0.1
 _FLUSH_TRIES = 5
 
 
@@ -84,6 +85,10 @@ class Worker:
         self._clock: Clock = SystemClock()
         self._wake = threading.Event()
         self._signals = 0
+        self._signalled_at = float("-inf")
+        self._claimed_at = float("-inf")
+        self._saw_nothing = False
+        self._failed_by: S3QueueError | None = None
         self._stop_requested = False
         self._pending_since: float | None = None
         self._thread: threading.Thread | None = None
@@ -133,7 +138,10 @@ class Worker:
     def _take_signals(self) -> dict[int, Any]:
         def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the face of a signal handler
             # Only a count: the loop looks at it within a fifth of a second. Locks taken here could be held already.
-            self._signals += 1
+            # Wrappers (timeout, process managers) often deliver one signal twice: that is no second one.
+            now = self._clock.monotonic()
+            self._signals += now - self._signalled_at > _SAME_SIGNAL_S
+            self._signalled_at = now
 
         return {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
 
@@ -169,7 +177,9 @@ class Worker:
                 self._executor.stop()
                 connection.lane.spread = before
                 pool.shutdown(wait=False, cancel_futures=True)
-                self.queue.events.emit("workers-stopped", worker=self.queue.worker_id, processed=self.processed)
+                self.queue.events.emit(
+                    "workers-stopped", worker=self.queue.worker_id, processed=self.processed, failed=self.failed
+                )
 
     def _make_executor(self, runner: Runner) -> Executor:
         if self._executor_kind == "thread":
@@ -234,7 +244,9 @@ class Worker:
         return max(0, want - waiting - len(self._executor.running()))
 
     def _exchange(self, room: int, now: float) -> None:
-        dry = self._executor.waiting() == 0
+        # Handlers run dry, or claims follow each other so fast that larger ones would save requests.
+        short = self._executor.waiting() == 0 or now - self._claimed_at < LINGER_S
+        idle = self._consumer.held() == 0
         self._pending_since = None
         try:
             got = self._consumer.exchange(room, deliver=self._executor.submit)
@@ -248,8 +260,12 @@ class Worker:
             return
         if room:
             full = self._consumer.claimed_in_full
-            if dry and full:
-                self._prefetch.dry()
+            if short and full:
+                self._prefetch.grow()
+            if got:
+                self._claimed_at = now
+            # While messages are held, others may be kept back from this worker: see Claim.suspects.
+            self._saw_nothing = idle and not got
             self._polling.found(
                 self._clock.monotonic(), room if full else len(got), room, self._consumer.lane.ids.random()
             )
@@ -269,7 +285,7 @@ class Worker:
 
     def _idle_burst(self) -> bool:
         """Whether a burst is over: the last look found nothing, and nothing is in hand."""
-        return self._burst and self._polling.looks_empty and not self._consumer.held() and not self._consumer.pending()
+        return self._burst and self._saw_nothing and not self._consumer.held() and not self._consumer.pending()
 
     # -- the end --
 
@@ -285,7 +301,7 @@ class Worker:
             self._wake.clear()
             self._wake.wait(0.05)
         for _ in range(_FLUSH_TRIES):
-            if not consumer.pending():
+            if not consumer.pending() or isinstance(self._failed_by, QueueGone | CorruptObject):
                 break
             self._try(lambda: consumer.exchange(0), "recording outcomes")
         self._try(lambda: consumer.release(self._executor.running()), "releasing messages")
@@ -294,6 +310,7 @@ class Worker:
         try:
             act()
         except S3QueueError as error:
+            self._failed_by = error
             self.queue.events.emit("error", error=error, doing=doing)
 
     def metrics(self) -> dict[str, Any]:

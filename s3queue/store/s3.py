@@ -9,6 +9,7 @@ only without.
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,7 @@ from s3queue.clock import Clock, SystemClock
 from s3queue.errors import InvalidName, NotFound, StoreError, StoreRefused
 from s3queue.store import s3_errors
 from s3queue.store.port import Create, Entry, Object, Page, PutMode, Replace
-from s3queue.store.s3_client import DEFAULT_REGION, NO_CREDENTIALS, NotS3Answer, make_client
+from s3queue.store.s3_client import DEFAULT_REGION, NO_CREDENTIALS, NotS3Answer, has_length, make_client
 from s3queue.store.s3_errors import CREATE_BUCKET, DELETE, DELETE_MANY, GET, LIST, PUT, Answer, Request, Site
 from s3queue.store.store_time import StoreTime
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 PAGE: Final = 1000  # S3 lists and deletes no more at once
+_BEGINS_HTTP = re.compile(r"HTTP/1|(?:H|HT|HTT|HTTP|HTTP/)$")  # a status line that breaks off is one all the same
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}|arn:[\w:/.-]+")
 
 _NOT_SENT = (
@@ -99,7 +101,10 @@ class S3Store:
         condition = {} if if_none_match is None else {"IfNoneMatch": if_none_match}
         try:
             answer = self._send(request, self._client.get_object, Key=key, **condition)
-            return Object(_read(answer["Body"]), self._etag(request, answer))
+            body = _read(answer["Body"])
+            if not _is_whole(answer, body):
+                raise s3_errors.unanswered(self._site, request, "a head that broke off")
+            return Object(body, self._etag(request, answer))
         except _NotModified:
             return None
         except _NOT_ANSWERED as error:  # in the middle of the body
@@ -164,13 +169,19 @@ class S3Store:
             raise s3_errors.not_s3(self._site, request, str(error)) from error
         except (boto_errors.BotoCoreError, ResponseParserError, TransportError, OSError) as error:
             raise _without_answer(self._site, request, error) from error
+        except ValueError as error:  # a Content-Length that is no number: the head broke off in the middle of it
+            raise s3_errors.unanswered(self._site, request, _say(error)) from error
 
     def _learn_time(self, answer: Mapping[str, Any], sent_at_ms: int) -> None:
         headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
         self._time.observe(headers.get("date"), sent_at_ms, self._clock.now_ms(), self._clock.monotonic())
 
     def _etag(self, request: Request, answer: Mapping[str, Any]) -> str:
-        etag = str(answer.get("ETag", "")).strip('"')
+        found = str(answer.get("ETag", ""))
+        etag = found.strip('"')
+        if request.operation is PUT and (not etag or found.startswith('"') != found.endswith('"')):
+            # It was written; the head broke off before the ETag, or in it.
+            raise s3_errors.unanswered(self._site, request, "an answer without an ETag")
         if not etag:
             raise s3_errors.not_s3(self._site, request, "an answer without an ETag")
         return etag
@@ -249,6 +260,16 @@ def _read(body: Any) -> bytes:
         raise
 
 
+def _is_whole(answer: Mapping[str, Any], body: bytes) -> bool:
+    """Whether a body is all there; one that came without its length proves it by the ETag, if that is its MD5."""
+    metadata = answer["ResponseMetadata"]
+    return (
+        metadata["HTTPStatusCode"] != 200
+        or has_length(metadata.get("HTTPHeaders", {}))
+        or str(answer.get("ETag", "")).strip('"') == hashlib.md5(body, usedforsecurity=False).hexdigest()
+    )
+
+
 def _answer(response: Mapping[str, Any]) -> Answer:
     error, metadata = response.get("Error", {}), response["ResponseMetadata"]
     details = {name: value for name, value in error.items() if isinstance(value, str)}
@@ -294,7 +315,9 @@ def _about_tls(site: Site, request: Request, says: str) -> StoreError:
 def _speaks_no_http(error: boto_errors.ConnectionClosedError) -> bool:
     causes = getattr(error.kwargs.get("error"), "args", ())
     return any(
-        isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, http.client.RemoteDisconnected)
+        isinstance(cause, http.client.BadStatusLine)
+        and not isinstance(cause, http.client.RemoteDisconnected)
+        and not _BEGINS_HTTP.match(str(cause))
         for cause in causes
     )
 

@@ -127,6 +127,9 @@ def _parse_body(
 ) -> None:
     """Parse the XML of a listing or a deletion in botocore's place, as ``Root`` (handler of before-parse)."""
     body = response_dict["body"]
+    needs_body = _needs_body(operation_model.name, response_dict["status_code"])
+    if body == b"" and needs_body and not has_length(response_dict["headers"]):
+        raise boto_errors.ResponseStreamingError(error="it broke off in its head")
     if response_dict["status_code"] != 200 or not isinstance(body, bytes):  # not bytes: a stream, of GetObject
         return
     expected = _ROOTS.get(operation_model.name)
@@ -141,6 +144,16 @@ def _parse_body(
     else:
         customized_response_dict["Root"] = root
         response_dict["body"] = b""
+
+
+def has_length(headers: Any) -> bool:
+    """Whether the head says how long the body is. One that does not may have broken off: http.client takes it for whole."""
+    chunked = str(headers.get("transfer-encoding", "")).lower() == "chunked"
+    return chunked or str(headers.get("content-length", "")).isdigit()
+
+
+def _needs_body(operation: str, status: int) -> bool:
+    return operation in _ROOTS if status == 200 else status >= 400
 
 
 def _parse_xml(body: bytes, declared: str | None, expected: str) -> ET.Element:

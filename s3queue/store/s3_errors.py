@@ -11,7 +11,8 @@ any other 503                                StoreUnavailable, throttled, maybe 
                                              lost write quorum, a gateway's 503 says nothing about what lies behind
 other 5xx, RequestTimeout, IncompleteBody    StoreUnavailable, maybe applied (some servers answer 500 to the loser
                                              of a race, some after the write)
-no answer, or half of one                    StoreUnavailable, maybe applied
+no answer, or half of one or of its head     StoreUnavailable, maybe applied
+a 200 to a PUT, without an ETag              StoreUnavailable, maybe applied
 not connected, name not found                StoreUnavailable, not applied
 307 TemporaryRedirect                        StoreUnavailable: a new bucket's name is not yet known everywhere
 404 NoSuchBucket                             StoreRefused bucket-missing

@@ -17,7 +17,7 @@ from s3queue.store.port import PutMode
 from tests.queue.clocks import eventually
 from tests.store.faulty import Wrapper
 from tests.worker.handlers import pid, told
-from tests.worker.running import memory_url, running
+from tests.worker.running import memory_url, process, running
 
 
 @pytest.fixture
@@ -132,3 +132,15 @@ def test_a_child_killed_from_outside_is_told_and_replaced(queue: Queue, tmp_path
         queue.enqueue({"n": 1})
         assert eventually(lambda: queue.count("completed") == 1, 40)
     assert queue.dlq.list()[0].errors[0].type == "HandlerCrashed"
+
+
+def test_handlers_do_not_outlive_a_worker_that_was_killed(tmp_path: Path) -> None:
+    mark, folder = tmp_path / "pid", f"file://{tmp_path}/queue"
+    with Queue("jobs", url=folder, visibility_timeout=3600) as queue:
+        queue.enqueue({"do": "hang", "mark": str(mark)})
+    with process(folder, concurrency=1, executor="process") as child:
+        assert eventually(lambda: mark.exists() and bool(mark.read_text()), 40)
+        handler_pid = int(mark.read_text())
+        child.kill()
+        child.wait(20)
+        assert eventually(lambda: not Path(f"/proc/{handler_pid}").exists(), 20)

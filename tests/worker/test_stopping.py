@@ -153,7 +153,7 @@ def test_the_second_signal_ends_it_now_and_releases_what_runs(folder: str, tmp_p
         assert eventually(lambda: begun(tmp_path) == 1, 40)
         child.send_signal(signal.SIGTERM)
         free = take(queue, 2)
-        assert child.poll() is None
+        assert ended(child, 0.2) is None
         started = monotonic()
         child.send_signal(signal.SIGTERM)
         assert ended(child, 20) == 0

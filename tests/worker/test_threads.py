@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Barrier, Event, get_ident
 from time import monotonic
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 
 from s3queue import Context, InvalidSetting, NonRetriable, Queue, RetryPolicy, Worker
+from s3queue.store.port import CREATE
 from tests.queue.clocks import as_time_passes, eventually
 from tests.queue.places import heard
 from tests.worker.running import FastClock, Seen, memory_url, running
@@ -255,7 +259,7 @@ def test_reports_and_events_of_a_worker(queue: Queue) -> None:
     by_name = {event.name: event.fields for event in events}
     me = queue.worker_id
     assert by_name["workers-started"] == {"worker": me, "concurrency": 3}
-    assert by_name["workers-stopped"] == {"worker": me, "processed": 2}
+    assert by_name["workers-stopped"] == {"worker": me, "processed": 2, "failed": 1}
     assert by_name["metrics"] == reports[-1]
     last = reports[-1]
     assert (last["worker"], last["processed"], last["failed"], last["held"], last["running"]) == (me, 2, 1, 0, 0)
@@ -284,3 +288,35 @@ def test_a_worker_has_metrics_before_it_runs(queue: Queue) -> None:
 
 def test_a_worker_that_never_ran_is_stopped(queue: Queue) -> None:
     assert Worker(queue, print).stop(timeout=5)
+
+
+def test_a_handler_that_forks_leaves_no_second_worker(tmp_path: Path) -> None:
+    """The child of the fork has the worker's claims and threads' locks; it must end where the handler ends."""
+    folder = f"file://{tmp_path}/queue"
+    program = (
+        "import os, sys\n"
+        "from s3queue import Queue, Worker\n"
+        "def handler(payload):\n"
+        "    if payload == 1 and os.fork() == 0:\n"
+        "        return\n"
+        "Worker(Queue('jobs', url=sys.argv[1]), handler, concurrency=2, burst=True).run()\n"
+    )
+    with Queue("jobs", url=folder) as queue:
+        queue.enqueue_many(range(30))
+        done = subprocess.run([sys.executable, "-c", program, folder], timeout=40, check=False, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        stats = queue.stats()
+    assert (stats.completed, stats.processing, stats.pending) == (30, 0, 0)
+
+
+def test_a_foreign_object_is_told_once() -> None:
+    with Queue("jobs", url="memory://foreign-told") as queue:
+        told: list[Any] = []
+        queue.on("error", told.append)
+        queue.settings  # noqa: B018 - connects
+        queue.connect().store.put(f"{queue.root}inbox/0000/9/.DS_Store", b"x", CREATE)
+        for _ in range(5):
+            queue.enqueue(1)
+            assert queue.process_once(print) == 1
+    assert len(told) == 1
+    assert "move it away" in str(told[0].error)
