@@ -20,7 +20,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, help="the seed to begin with")
     parser.add_argument("--seed", type=int, help="play this seed alone")
     parser.add_argument("--trace", action="store_true", help="with --seed: print every turn")
-    parser.add_argument("--shrink", action="store_true", help="with --seed: make a failing scenario smaller, and trace it")
+    parser.add_argument(
+        "--shrink", action="store_true", help="with --seed: make a failing scenario smaller, and trace it"
+    )
     parser.add_argument("--no-mutants", action="store_true", help="leave the mutants out")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args()

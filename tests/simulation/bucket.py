@@ -26,8 +26,17 @@ class Faults:
 
     crash_before: float = 0.0
     crash_after: float = 0.0
+    crash_after_move: float = 0.0
+    """How likely a worker dies between the target of a move and striking its line."""
     pause: float = 0.0
     pause_s: float = 60.0
+    pause_at_journal: float = 0.0
+    slow_birth: float = 0.0
+    """How likely a message object is held up between its naming and its PUT, so that it lands below the cursor."""
+    no_sweep: float = 0.0
+    """How likely a worker leaves out a sweep that is due."""
+    extra_sweep: float = 0.0
+    """How likely a worker sweeps out of turn, so that several do at once."""
     lost_answer: float = 0.0
     late_put: float = 0.0
     late_put_s: float = 40.0
@@ -115,6 +124,8 @@ class SimStore:
         return self._call("GET", key, lambda: self._bucket.get(key, if_none_match))
 
     def put(self, key: str, body: bytes, mode: PutMode) -> str:
+        if "/inbox/" in key and self._chance("slow_birth"):
+            self._world.park(self._actor, self._world.random.uniform(4, 20))
         return self._call("PUT", key, lambda: self._bucket.put(key, body, mode), writes=True)
 
     def delete(self, key: str) -> None:
@@ -136,7 +147,11 @@ class SimStore:
         if self._chance("slow_list"):
             self._world.park(self._actor, self._world.random.uniform(1, 10))
         page = min(limit, self._faults().page)
-        return self._call("LIST", prefix, lambda: self._bucket.list(prefix, after, page))
+        found = self._call("LIST", prefix, lambda: self._bucket.list(prefix, after, page))
+        if "/settled/" in prefix and self._chance("pause_at_journal"):
+            self._world.note(f"{self._actor.name} pauses over the journal")
+            self._world.park(self._actor, self._world.random.uniform(0.3, 1) * self._faults().pause_s)
+        return found
 
     def close(self) -> None:
         return None
@@ -148,29 +163,15 @@ class SimStore:
         return happens
 
     def _call(self, verb: str, key: str, act: Callable[[], T], *, writes: bool = False) -> T:
-        world, actor, faults = self._world, self._actor, self._faults()
-        if actor.doomed:
-            raise Crashed
-        if self._chance("crash_before"):
-            world.note(f"{actor.name} crashes before {verb} {key}")
-            raise self._crash()
-        if self._chance("jump"):
-            actor.skew_s = world.random.uniform(-1, 1) * faults.skew_s
-        if self._chance("pause"):
-            seconds = world.random.uniform(0.1, 1) * faults.pause_s
-            world.note(f"{actor.name} pauses {seconds:.1f} s before {verb} {key}")
-            world.park(actor, seconds)
+        world, actor = self._world, self._actor
+        self._suffer_before(verb, key)
         signed_at_s = world.now_s
         world.park(actor, self._latency(verb))
         if world.now_s - signed_at_s > SIGNATURE_S:
             raise StoreUnavailable("the signature is too old", key=key, maybe_applied=False)
-        for fault in ("throttled", "unavailable", "conflict"):
-            if (fault != "conflict" or verb == "PUT") and self._chance(fault):
-                world.note(f"{actor.name} {verb} {key}: {fault}")
-                world.park(actor, self._latency(verb))
-                raise StoreUnavailable(fault, key=key, throttled=fault == "throttled", maybe_applied=False)
-        if writes and verb == "PUT" and self._chance("late_put"):
-            after_s = world.random.uniform(0.1, 1) * faults.late_put_s
+        self._suffer_refusal(verb, key)
+        if verb == "PUT" and self._chance("late_put"):
+            after_s = world.random.uniform(0.1, 1) * self._faults().late_put_s
             world.note(f"{actor.name} {verb} {key}: no answer, lands {after_s:.1f} s later")
             world.at(world.now_s + after_s, lambda: self._land(key, act))
             world.park(actor, self._latency(verb) * 5)
@@ -179,20 +180,47 @@ class SimStore:
             answer = act()
         except (NotFound, PreconditionFailed) as error:
             world.note(f"{actor.name} {verb} {key}: {type(error).__name__}")
-            world.park(actor, self._latency(verb))
-            if self._chance("lost_answer"):
-                raise StoreUnavailable("timed out", key=key, maybe_applied=writes) from None
+            self._suffer_after(verb, key, writes=writes)
             raise
         world.note(f"{actor.name} {verb} {key}")
-        if self._chance("crash_after"):
+        self._suffer_after(verb, key, writes=writes)
+        return answer
+
+    def _suffer_before(self, verb: str, key: str) -> None:
+        """Crash, jump in time or pause before the request is sent."""
+        world, actor = self._world, self._actor
+        if actor.doomed:
+            raise Crashed
+        if self._chance("crash_before"):
+            world.note(f"{actor.name} crashes before {verb} {key}")
+            raise self._crash()
+        if self._chance("jump"):
+            actor.skew_s = world.random.uniform(-1, 1) * self._faults().skew_s
+        if self._chance("pause"):
+            seconds = world.random.uniform(0.1, 1) * self._faults().pause_s
+            world.note(f"{actor.name} pauses {seconds:.1f} s before {verb} {key}")
+            world.park(actor, seconds)
+
+    def _suffer_refusal(self, verb: str, key: str) -> None:
+        """Let the store refuse without doing anything."""
+        for fault in ("throttled", "unavailable", "conflict"):
+            if (fault != "conflict" or verb == "PUT") and self._chance(fault):
+                self._world.note(f"{self._actor.name} {verb} {key}: {fault}")
+                self._world.park(self._actor, self._latency(verb))
+                raise StoreUnavailable(fault, key=key, throttled=fault == "throttled", maybe_applied=False)
+
+    def _suffer_after(self, verb: str, key: str, *, writes: bool) -> None:
+        """Crash once it is done, or lose the answer."""
+        world, actor = self._world, self._actor
+        moved = verb == "PUT" and "/inbox/" in key and actor.name.startswith("w")
+        if self._chance("crash_after") or (moved and self._chance("crash_after_move")):
             world.note(f"{actor.name} crashes after {verb} {key}")
             raise self._crash()
         lost = self._chance("lost_answer")
         world.park(actor, self._latency(verb))
         if lost:
             world.note(f"{actor.name} {verb} {key}: answer lost")
-            raise StoreUnavailable("timed out", key=key, maybe_applied=writes)
-        return answer
+            raise StoreUnavailable("timed out", key=key, maybe_applied=writes) from None
 
     def _land(self, key: str, act: Callable[[], object]) -> None:
         try:

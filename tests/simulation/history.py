@@ -5,7 +5,7 @@ Nothing here trusts the engine's own view of a run: the recorder sits beneath al
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
 
 from s3queue.core.codec import decode_ledger, decode_letter, decode_messages
@@ -32,6 +32,7 @@ class History:
     bucket: Bucket
     keys: Keys
     lease_s: float
+    max_attempts: int
     check_leases: bool = True
     operated: bool = False
     acked: set[str] = field(default_factory=set)
@@ -39,7 +40,6 @@ class History:
     """Messages that a lifecycle rule deleted: they may end as missing, or not at all."""
     executed: Counter[str] = field(default_factory=Counter)
     runs: Counter[tuple[str, int]] = field(default_factory=Counter)
-    attempts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     ended_under: dict[Spot, int] = field(default_factory=dict)
     ids: dict[Spot, str] = field(default_factory=dict)
     ended: Counter[str] = field(default_factory=Counter)
@@ -134,7 +134,8 @@ class History:
         """Note that a handler begins, and check that its claim stands in the books."""
         self.executed[delivery.id] += 1
         self.runs[delivery.id, delivery.attempt] += 1
-        self.attempts[delivery.id] = max(self.attempts[delivery.id], delivery.attempt)
+        if delivery.attempt > self.max_attempts:
+            self.violation(f"attempts: {delivery.id} has attempt {delivery.attempt} of {self.max_attempts}")
         handle = delivery.handle
         ticket = self.ledger.tickets.get(handle.ticket_id)
         holds = ticket is not None and ticket.token == handle.token
@@ -163,7 +164,11 @@ class History:
         born = {*self.ids.values(), *self.acked} - self.expired
         return {id_ for id_ in born if not self.ended[id_] and not letters[id_]}
 
-    def check_end(self, max_attempts: int) -> None:
+    def has_left(self, spot: Spot) -> bool:
+        """Whether the message has left the books for good."""
+        return spot in self._left
+
+    def check_end(self) -> None:
         """Check a drained run: total queue, attempts, books equal to history."""
         letters = self.letters()
         for id_ in sorted({*self.ids.values(), *self.acked}):
@@ -175,9 +180,6 @@ class History:
                 self.violation(f"completes once: {id_} ended {self.ended[id_]} times, with {letters[id_]} letters")
         for id_ in self.executed.keys() - set(self.ids.values()):
             self.violation(f"nothing is invented: {id_} was executed and never enqueued")
-        for id_, attempt in self.attempts.items():
-            if attempt > max_attempts:
-                self.violation(f"attempts: {id_} had attempt {attempt} of {max_attempts}")
         if self.ledger.tickets or self.ledger.outbox:
             self.violation(f"liveness: {len(self.ledger.tickets)} tickets and {len(self.ledger.outbox)} lines are left")
 

@@ -206,7 +206,7 @@ def _unpinned() -> Any:
 
 
 MUTANTS = (
-    Mutant("no fencing", "a settle names its token", _no_fence),
+    Mutant("no fencing", "a settle names its token", _no_fence, ("pauses",)),
     Mutant(
         "cursor ignored",
         "a listing gives nothing below the cursor",

@@ -42,7 +42,9 @@ class Report:
         self.duplicates += outcome.duplicates
         self.faults = dict(Counter(self.faults) + Counter(outcome.faults))
         for text in outcome.violations:
-            self.violations.append(f"seed {outcome.seed}: {text} (python -m tests.simulation --seed {outcome.seed} --trace)")
+            self.violations.append(
+                f"seed {outcome.seed}: {text} (python -m tests.simulation --seed {outcome.seed} --trace)"
+            )
 
     def as_json(self) -> str:
         """Return the report as JSON, a mutant's value being the seeds it took (null: it survived)."""

@@ -70,7 +70,15 @@ class Run:
         self.incarnations = 0
         keys = Keys(self.queue(Actor("keys", lambda actor: None)).root)
         within = scenario.faults.skew_s <= 1.0
-        self.history = History(self.world, self.bucket, keys, LEASE_S, check_leases=within, operated=scenario.operator)
+        self.history = History(
+            self.world,
+            self.bucket,
+            keys,
+            LEASE_S,
+            scenario.max_attempts,
+            check_leases=within,
+            operated=scenario.operator,
+        )
         self.world.on_death = self._revive
 
     def queue(self, actor: Actor) -> Queue:
@@ -108,17 +116,19 @@ class Run:
         for _ in range(self.scenario.faults.vandals):
             vandals.come(START_S + random.uniform(5, STORM_S))
         if self.scenario.night_s:
-            world.run(START_S + random.uniform(15, STORM_S), MAX_STEPS)
+            world.run(START_S + random.uniform(30, STORM_S), MAX_STEPS, self._is_worst_moment)
             world.night(self.scenario.night_s)
-        world.run(START_S + self.scenario.night_s + STORM_S, MAX_STEPS)
+        world.run(START_S + self.scenario.night_s + STORM_S, MAX_STEPS, self._is_broken)
         vandals.mend()
         self.faults = CALM
         world.note("calm")
         if not any(not actor.done and actor.name.startswith("w") for actor in world.actors):
             world.spawn("w-last", self.work)
-        world.run(world.now_s + CALM_S, MAX_STEPS, lambda: world.steps % 50 == 0 and self._is_over())
-        world.run(world.now_s + SETTLE_S, MAX_STEPS)  # late copies land, sweeps clear them away
-        if not self._is_over():
+        world.run(
+            world.now_s + CALM_S, MAX_STEPS, lambda: self._is_broken() or (world.steps % 50 == 0 and self._is_over())
+        )
+        world.run(world.now_s + SETTLE_S, MAX_STEPS, self._is_broken)  # late copies land, sweeps clear them away
+        if not self._is_broken() and not self._is_over():
             self.history.violation(f"liveness: not drained {CALM_S} s after the last fault")
         self.stopping = True
         world.kill_all()
@@ -126,7 +136,8 @@ class Run:
         for actor in world.actors:
             if actor.error is not None:
                 self.history.violation(f"{actor.name} failed: {type(actor.error).__name__}: {actor.error}")
-        self.history.check_end(self.scenario.max_attempts)
+        if not self._is_broken():
+            self.history.check_end()
         if self.scenario.faults == CALM and not self.scenario.operator and self.history.duplicates():
             self.history.violation(f"{self.history.duplicates()} duplicates without a fault")
         return Outcome(
@@ -138,6 +149,18 @@ class Run:
             self.history.duplicates(),
             len(self.history.ids),
             world.trace,
+        )
+
+    def _is_broken(self) -> bool:
+        return bool(self.history.found)
+
+    def _is_worst_moment(self) -> bool:
+        """Whether a line stands whose target has been processed and forgotten: no engine of ours gets there."""
+        ledger = self.history.ledger
+        return self._is_broken() or any(
+            self.history.has_left((line.target, 0)) and line.target not in ledger.settled
+            for line in ledger.outbox.values()
+            if line.kind != "dead"
         )
 
     def _is_over(self) -> bool:
@@ -197,8 +220,11 @@ class Run:
                         consumer.exchange(0)
                 if consumer.pending() or random.random() < 0.3:
                     consumer.exchange(0)
-                connection.janitor.tick(flush=random.random() < 0.1)
-                connection.sweeper.step()
+                connection.janitor.tick(flush=random.random() < 0.3)
+                if random.random() < self.faults.extra_sweep:
+                    connection.sweeper.sweep()
+                if random.random() >= self.faults.no_sweep:
+                    connection.sweeper.step()
                 if connection.lane.committer.has_deferred and random.random() < 0.5:
                     connection.lane.committer.commit()
             except S3QueueError as error:
@@ -271,16 +297,31 @@ STORMS: dict[str, Faults] = {
     "skew": Faults(skew_s=1.0, pause=0.003, pause_s=20.0),
     "wild clocks": Faults(skew_s=900.0, jump=0.003, lost_answer=0.01),  # S3 refuses clocks that are further off
     "paging": Faults(page=3, slow_list=0.05, partial_delete=0.2, late_put=0.02),
-    "late and paused": Faults(late_put=0.1, late_put_s=60.0, pause=0.03, pause_s=60.0),
-    "night": Faults(crash_after=0.02, lost_answer=0.02),
+    "late and paused": Faults(
+        late_put=0.03, late_put_s=60.0, slow_birth=0.15, pause=0.02, pause_s=60.0, pause_at_journal=0.2, extra_sweep=0.1
+    ),
+    "night": Faults(crash_after=0.005, crash_after_move=0.4, lost_answer=0.02, no_sweep=1.0),
     "deaf": Faults(lost_answer=0.5),
     "lasting throttling": Faults(throttled=0.8),
     "vandals": Faults(vandals=4, crash_after=0.002),
     "everything": Faults(
-        crash_before=0.002, crash_after=0.002, pause=0.004, pause_s=30.0, lost_answer=0.02, late_put=0.02,
-        unavailable=0.02, throttled=0.03, conflict=0.03, partial_delete=0.1, slow_list=0.02, skew_s=0.9, page=7,
+        crash_before=0.002,
+        crash_after=0.002,
+        pause=0.004,
+        pause_s=30.0,
+        slow_birth=0.03,
+        extra_sweep=0.03,
+        lost_answer=0.02,
+        late_put=0.02,
+        unavailable=0.02,
+        throttled=0.03,
+        conflict=0.03,
+        partial_delete=0.1,
+        slow_list=0.02,
+        skew_s=0.9,
+        page=7,
     ),
-}  # fmt: skip
+}
 
 
 NIGHT_S = 2 * 3600.0

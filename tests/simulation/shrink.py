@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from typing import Any
 
 from tests.simulation.bucket import Faults
 from tests.simulation.scenario import Run, Scenario
@@ -15,10 +16,12 @@ def smaller(scenario: Scenario) -> Iterator[Scenario]:
         value = getattr(scenario, name)
         for less in {value // 2, value - 1}:
             if least <= less < value:
-                yield replace(scenario, **{name: less})
-    for flag in ("operator", "poison"):
-        if getattr(scenario, flag):
-            yield replace(scenario, **{flag: False})
+                change: dict[str, Any] = {name: less}
+                yield replace(scenario, **change)
+    if scenario.operator:
+        yield replace(scenario, operator=False)
+    if scenario.poison:
+        yield replace(scenario, poison=False)
     calm = Faults()
     for item in fields(Faults):
         if not item.name.endswith("_s") and getattr(scenario.faults, item.name) != getattr(calm, item.name):

@@ -36,9 +36,10 @@ class Vandals:
         found = []
         for key in self.bucket.objects:
             name = history.keys.name_in(inbox, key) if key.startswith(inbox) else ""
-            if ObjectName.parse(name) and name not in held and name not in settled:
-                if name > history.ledger.cursor(int(name[0])) and key not in self.corrupted:
-                    found.append(key)
+            ours = bool(name) and ObjectName.parse(name) is not None and key not in self.corrupted
+            known = name in held or name in settled
+            if ours and not known and name > history.ledger.cursor(int(name[0])):
+                found.append(key)
         return found
 
     def _corrupt(self) -> None:
