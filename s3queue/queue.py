@@ -35,7 +35,7 @@ from s3queue.received import ReceivedMessage
 from s3queue.runtime.handler import Handler, Runner
 from s3queue.store.metered import Meter
 from s3queue.store.opening import Access, raw_store, split_queue
-from s3queue.store.port import Store, fetch
+from s3queue.store.port import Store, fetch, walk
 
 
 class Queue:
@@ -358,13 +358,8 @@ class Queue:
             )
         self.pause()
         connection = self.connect()
-        keys, after, more = list[str](), "", True
-        while more:
-            page = connection.store.list(self.root, after=after)
-            keys += [entry.key for entry in page.entries]
-            after, more = (keys[-1] if keys else ""), page.more
         # The ledger, which is paused, goes last: while it is there, no claim can be made on a half-deleted queue.
-        keys.sort(key=lambda key: key.startswith(connection.keys.ledger(0)[: -len("0000.json")]))
+        keys = sorted(walk(connection.store, self.root), key=lambda key: key == connection.keys.ledger(0))
         gone = 0
         for start in range(0, len(keys), MAX_MESSAGES_PER_OBJECT):
             some = keys[start : start + MAX_MESSAGES_PER_OBJECT]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
-from s3queue.clock import to_datetime
 from s3queue.core.message import Failure
 from s3queue.core.retry import MAX_AFTER_S
 from s3queue.errors import InvalidSetting, NonRetriable, RetryLater
 from s3queue.protocol.consumer import Consumer
-from s3queue.protocol.outcomes import Delivery
+from s3queue.protocol.outcomes import Delivery, Held
 
 
-class ReceivedMessage:
+class ReceivedMessage(Held):
     """A claimed message: settle it by :meth:`ack` or :meth:`nack` within the visibility timeout, or :meth:`extend`.
 
     Each settles durably before it returns (one PUT, shared by threads that settle at the same time) and raises
@@ -22,51 +19,16 @@ class ReceivedMessage:
     """
 
     def __init__(self, consumer: Consumer, delivery: Delivery) -> None:
+        super().__init__(delivery)
         self._consumer = consumer
-        self._delivery = delivery
 
     def __repr__(self) -> str:
         return f"<message {self.id} attempt {self.attempt}>"
 
     @property
-    def id(self) -> str:
-        """The id that ``enqueue`` returned."""
-        return self._delivery.id
-
-    @property
     def payload(self) -> Any:
         """What was enqueued."""
         return self._delivery.message.payload
-
-    @property
-    def attempt(self) -> int:
-        """Which attempt this is, from 1."""
-        return self._delivery.attempt
-
-    @property
-    def token(self) -> int:
-        """The fencing token of this claim; it only grows."""
-        return self._delivery.handle.token
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers given at enqueue."""
-        return self._delivery.message.headers
-
-    @property
-    def priority(self) -> int:
-        """The priority given at enqueue."""
-        return self._delivery.message.priority
-
-    @property
-    def group(self) -> str | None:
-        """The group given at enqueue."""
-        return self._delivery.message.group
-
-    @property
-    def enqueued_at(self) -> datetime:
-        """When the message was enqueued, in store time."""
-        return to_datetime(self._delivery.message.enqueued_at_ms)
 
     def ack(self) -> None:
         """Record the message as completed."""

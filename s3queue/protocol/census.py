@@ -10,6 +10,7 @@ from s3queue.core.ledger import Ledger
 from s3queue.core.message import Message
 from s3queue.errors import CorruptObject, NotFound
 from s3queue.protocol.lane import Lane
+from s3queue.store.port import walk
 
 STATES = ("pending", "scheduled", "processing", "dead")
 
@@ -73,26 +74,15 @@ def take(lanes: Sequence[Lane]) -> Stats:
 
 
 def lane_names(lane: Lane) -> Iterator[str]:
-    """Yield the names of all message objects of a lane, urgent ranks first."""
-    prefix, after, more = lane.keys.inbox(lane.number), "", True
-    while more:
-        page = lane.store.list(prefix, after=after)
-        for entry in page.entries:
-            name = lane.keys.name_in(prefix, entry.key)
-            if ObjectName.parse(name) is not None:
-                yield name
-        after, more = (page.entries[-1].key if page.entries else ""), page.more
+    """Return the names of all message objects of a lane, urgent ranks first."""
+    prefix = lane.keys.inbox(lane.number)
+    names = (lane.keys.name_in(prefix, key) for key in walk(lane.store, prefix))
+    return (name for name in names if ObjectName.parse(name) is not None)
 
 
 def _letters(lane: Lane) -> Iterator[str]:
-    after, more = "", True
-    while more:
-        page = lane.store.list(lane.keys.dlq, after=after)
-        for entry in page.entries:
-            name = lane.keys.name_in(lane.keys.dlq, entry.key)
-            if parse_letter(name) is not None:
-                yield name
-        after, more = (page.entries[-1].key if page.entries else ""), page.more
+    names = (lane.keys.name_in(lane.keys.dlq, key) for key in walk(lane.store, lane.keys.dlq))
+    return (name for name in names if parse_letter(name) is not None)
 
 
 def _count_lane(ledger: Ledger, names: list[str], letters: set[str], now: int, total: dict[str, float]) -> int:

@@ -15,7 +15,7 @@ from s3queue.errors import CorruptObject, InvalidInput, NotFound, S3QueueError
 from s3queue.protocol import journal
 from s3queue.protocol.lane import Lane
 from s3queue.protocol.moves import delete_letters, finish_orphans
-from s3queue.store.port import fetch
+from s3queue.store.port import fetch, walk
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,18 +56,13 @@ class DeadLetters:
 
     def names(self) -> Iterator[str]:
         """Yield the names of all letters, oldest first: a LIST a thousand, no GET."""
-        lane, after, more = self._lane(), "", True
-        while more:
-            page = lane.store.list(lane.keys.dlq, after=after)
-            for entry in page.entries:
-                name = lane.keys.name_in(lane.keys.dlq, entry.key)
-                if parse_letter(name) is not None:
-                    yield name
-                else:
-                    lane.events.emit(
-                        "error", error=CorruptObject(entry.key, "it is foreign"), doing="listing dead letters"
-                    )
-            after, more = (page.entries[-1].key if page.entries else ""), page.more
+        lane = self._lane()
+        for key in walk(lane.store, lane.keys.dlq):
+            name = lane.keys.name_in(lane.keys.dlq, key)
+            if parse_letter(name) is not None:
+                yield name
+            else:
+                lane.events.emit("error", error=CorruptObject(key, "it is foreign"), doing="listing dead letters")
 
     def count(self) -> int:
         """Return how many letters there are."""

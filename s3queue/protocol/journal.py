@@ -14,7 +14,7 @@ from s3queue.core.codec import decode_journal, encode_journal
 from s3queue.core.upkeep import SETTLED_KEPT_MS
 from s3queue.errors import CorruptObject, NotFound
 from s3queue.protocol.lane import Lane
-from s3queue.store.port import CREATE, fetch
+from s3queue.store.port import CREATE, fetch, walk
 
 
 def write(lane: Lane, names: Sequence[str], *, letters: bool = False) -> None:
@@ -65,10 +65,4 @@ def expire(lane: Lane, *, letters: bool = False) -> None:
 
 
 def _keys(lane: Lane, prefix: str) -> list[str]:
-    keys: list[str] = []
-    more = True
-    while more:
-        page = lane.store.list(prefix, after=keys[-1] if keys else "")
-        keys += [entry.key for entry in page.entries]
-        more = page.more
-    return [key for key in keys if key[len(prefix) :][:13].isdigit()]
+    return [key for key in walk(lane.store, prefix) if key[len(prefix) :][:13].isdigit()]

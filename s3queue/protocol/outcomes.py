@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
+from s3queue.clock import to_datetime
 from s3queue.core.keys import ObjectName, letter_name, rank_in
 from s3queue.core.ledger import Line, LineKind
 from s3queue.core.message import AttemptError, Failure, Message
@@ -50,6 +53,53 @@ class Recorded:
 
     delivery: Delivery
     outcome: Outcome
+
+
+class Held:
+    """A claimed message as its holder sees it: what was enqueued, and which claim this is."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+
+    @property
+    def id(self) -> str:
+        """The id that ``enqueue`` returned."""
+        return self._delivery.id
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1."""
+        return self._delivery.attempt
+
+    @property
+    def max_attempts(self) -> int:
+        """How many attempts there may be."""
+        return self._delivery.max_attempts
+
+    @property
+    def token(self) -> int:
+        """The fencing token of the claim: it only grows, so a system that remembers the highest can refuse older ones."""
+        return self._delivery.handle.token
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers given at enqueue."""
+        return self._delivery.message.headers
+
+    @property
+    def priority(self) -> int:
+        """The priority given at enqueue."""
+        return self._delivery.message.priority
+
+    @property
+    def group(self) -> str | None:
+        """The group given at enqueue."""
+        return self._delivery.message.group
+
+    @property
+    def enqueued_at(self) -> datetime:
+        """When the message was enqueued, in store time."""
+        return to_datetime(self._delivery.message.enqueued_at_ms)
 
 
 def completed(lane: Lane, delivery: Delivery) -> Recorded:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
-from s3queue.clock import to_datetime
 from s3queue.core.message import Failure
 from s3queue.errors import NonRetriable, RetryLater
 from s3queue.protocol.consumer import Consumer
-from s3queue.protocol.outcomes import Delivery, Recorded
+from s3queue.protocol.outcomes import Delivery, Held, Recorded
 
 
 class Decision(Protocol):
@@ -22,7 +19,7 @@ class Decision(Protocol):
         ...
 
 
-class Context:
+class Context(Held):
     """The second argument of a handler: facts about the message, and its fate if the handler wants to decide it.
 
     The last decision counts and is recorded when the handler ends. Without one, returning completes the message and
@@ -30,51 +27,11 @@ class Context:
     """
 
     def __init__(self, consumer: Consumer | None, delivery: Delivery, worker: str, queue: str) -> None:
+        super().__init__(delivery)
         self._consumer = consumer
-        self._delivery = delivery
         self.decision: Decision | None = None
         self.worker = worker
         self.queue = queue
-
-    @property
-    def id(self) -> str:
-        """The id of the message."""
-        return self._delivery.id
-
-    @property
-    def attempt(self) -> int:
-        """Which attempt this is, from 1."""
-        return self._delivery.attempt
-
-    @property
-    def max_attempts(self) -> int:
-        """How many attempts there may be."""
-        return self._delivery.max_attempts
-
-    @property
-    def token(self) -> int:
-        """The fencing token of the claim: it only grows, so a system that remembers the highest can refuse older ones."""
-        return self._delivery.handle.token
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers given at enqueue."""
-        return self._delivery.message.headers
-
-    @property
-    def priority(self) -> int:
-        """The priority given at enqueue."""
-        return self._delivery.message.priority
-
-    @property
-    def group(self) -> str | None:
-        """The group given at enqueue."""
-        return self._delivery.message.group
-
-    @property
-    def enqueued_at(self) -> datetime:
-        """When the message was enqueued, in store time."""
-        return to_datetime(self._delivery.message.enqueued_at_ms)
 
     @property
     def holds(self) -> bool:

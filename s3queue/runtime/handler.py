@@ -6,6 +6,8 @@ import importlib
 import inspect
 import pickle
 import sys
+import sysconfig
+import traceback as tracebacks
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,10 +38,7 @@ def load(spec: str) -> Handler:
     try:
         found: Any = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # the module is the user's: whatever it raises is why there is no handler
-        raise InvalidSetting(
-            f"The handler's module {module_name!r} cannot be imported: {type(error).__name__}: {error}.",
-            remedy="Run where the module can be imported (its folder, PYTHONPATH, an installed package).",
-        ) from error
+        raise _not_imported(module_name, error) from error
     for name in attribute.split("."):
         if not hasattr(found, name):
             raise InvalidSetting(
@@ -47,6 +46,34 @@ def load(spec: str) -> Handler:
             )
         found = getattr(found, name)
     return check(found, spec)
+
+
+def _not_imported(module: str, error: BaseException) -> InvalidSetting:
+    """Return what to say of a module that is not found, or of a line in it that raised."""
+    said = f"The handler's module {module!r} cannot be imported: {type(error).__name__}: {error}"
+    missing = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
+    place = None if missing else _place(error)
+    if place is None:
+        remedy = "Run where the module can be imported (its folder, PYTHONPATH, an installed package)."
+        return InvalidSetting(f"{said}.", remedy=remedy)
+    return InvalidSetting(
+        f"{said}, at {place}.", remedy=f"Mend it, so that it can be imported: `python -c 'import {module}'` tells all."
+    )
+
+
+def _place(error: BaseException) -> str | None:
+    """Return file and line of the user's code where an import failed; of a library if none of it is the user's."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = [
+        frame
+        for frame in tracebacks.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<") and frame.filename not in (__file__, importlib.__file__)
+    ]
+    libraries = (*map(sysconfig.get_path, ("stdlib", "purelib", "platlib")),)
+    mine = [frame for frame in frames if not frame.filename.startswith(libraries)]
+    last = (mine or frames)[-1:]
+    return f"{last[0].filename}:{last[0].lineno}" if last else None
 
 
 def check(handler: Any, name: str = "") -> Handler:

@@ -7,7 +7,7 @@ rests on. Adapters: :mod:`.s3`, :mod:`.file`, :mod:`.memory`. Wrappers with the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -107,3 +107,12 @@ def fetch(store: Store, key: str) -> Object:
     if found is None:
         raise StoreUnavailable(f"{store.location} answered 'unchanged' to an unconditional read.", key=key)
     return found
+
+
+def walk(store: Store, prefix: str) -> Iterator[str]:
+    """Yield all keys under ``prefix`` in order: a LIST a thousand, made as they are wanted."""
+    after, more = "", True
+    while more:
+        page = store.list(prefix, after=after)
+        yield from (entry.key for entry in page.entries)
+        after, more = (page.entries[-1].key if page.entries else ""), page.more

@@ -88,6 +88,6 @@ def test_a_failing_scenario_is_made_smaller() -> None:
     big = scenario(1)
     with mutant.without():
         assert Run(big).play().violations
-        small = shrink(big, rounds=3)
+        small = shrink(big, rounds=1)
         assert Run(small).play().violations
     assert small.messages < big.messages
