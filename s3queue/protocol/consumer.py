@@ -6,6 +6,7 @@ Its hot path is one commit: the outcomes since the last one, leases to extend, a
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -162,7 +163,9 @@ class Consumer:
             batch, self._pending = self._pending, []
             sent, self._doubt = self._doubt, []
         # What is in doubt is cleared up first: the leases may be done with.
-        long = self._to_extend() if keep_leases and not sent else []
+        ending = Counter(item.delivery.lease.ticket_id for item in batch)
+        long = [lease for lease in self._to_extend() if lease.left > ending[lease.ticket_id]]
+        long = long if keep_leases and not sent else []
         sent += self._compose(batch, long, claim, deliver)
         if not sent:
             return []

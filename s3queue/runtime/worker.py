@@ -30,7 +30,7 @@ LINGER_S = 0.2
 """How long outcomes wait for a claim to ride with; a claim carries them earlier."""
 _TICK_S = 0.2
 _SAME_SIGNAL_S = 0.1
-_FLUSH_TRIES = 5
+_FLUSH_TRIES = 3
 
 
 class Worker:
@@ -142,6 +142,8 @@ class Worker:
             now = self._clock.monotonic()
             self._signals += now - self._signalled_at > _SAME_SIGNAL_S
             self._signalled_at = now
+            if self._signals > 1:  # should a store that does not answer hold up even that, a third one ends it
+                signal.signal(number, signal.SIG_DFL)
 
         return {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
 
@@ -292,6 +294,7 @@ class Worker:
     def _shut_down(self) -> None:
         """Release what has not begun, let handlers finish, record their outcomes, release what still runs."""
         consumer = self._consumer
+        self._failed_by = None
         self._try(lambda: consumer.release(self._executor.take_back()), "releasing messages")
         deadline = self._clock.monotonic() + self._grace_s
         while self._executor.busy() and self._clock.monotonic() < deadline and self._signals < 2:
@@ -301,10 +304,11 @@ class Worker:
             self._wake.clear()
             self._wake.wait(0.05)
         for _ in range(_FLUSH_TRIES):
-            if not consumer.pending() or isinstance(self._failed_by, QueueGone | CorruptObject):
+            if not consumer.pending() or self._failed_by is not None:
                 break
             self._try(lambda: consumer.exchange(0), "recording outcomes")
-        self._try(lambda: consumer.release(self._executor.running()), "releasing messages")
+        if self._failed_by is None:  # else the leases run out by themselves, sooner than a store that is down is back
+            self._try(lambda: consumer.release(self._executor.running()), "releasing messages")
 
     def _try(self, act: Callable[[], object], doing: str) -> None:
         try:

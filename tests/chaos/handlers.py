@@ -13,9 +13,24 @@ from tests.chaos.hurry import hurry
 
 FOLDER = "CHAOS_FOLDER"
 """Environment variable: where the handlers write down what they do."""
+MUTANT = "CHAOS_MUTANT"
+"""Environment variable: the name of a rule that the worker is to break, to see that a round notices."""
+
+_broken: list[Any] = []  # for as long as the process lives
+
+
+def mutate(name: str) -> None:
+    """Take a safety rule from the engine of this process."""
+    from tests.simulation.mutants import MUTANTS
+
+    _broken.append({mutant.name: mutant for mutant in MUTANTS}[name].without())
+    _broken[-1].__enter__()
+
 
 if FOLDER in os.environ:  # a worker of a round, which imports its handler before it opens the queue
     hurry()
+    if os.environ.get(MUTANT):
+        mutate(os.environ[MUTANT])
 
 
 @cache

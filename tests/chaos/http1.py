@@ -104,6 +104,6 @@ def refusal(status: int, code: str) -> bytes:
 
 def deleted_keys(request: Message, answer: Message) -> list[str]:
     """Return the keys that a DeleteObjects removed."""
-    asked = [key.text or "" for key in ET.fromstring(request.body).iterfind("{*}Object/{*}Key")]
-    failed = {key.text for key in ET.fromstring(answer.body).iterfind("{*}Error/{*}Key")}
+    asked = [key.text or "" for key in ET.fromstring(request.body).iterfind("{*}Object/{*}Key")]  # noqa: S314 - of our own client
+    failed = {key.text for key in ET.fromstring(answer.body).iterfind("{*}Error/{*}Key")}  # noqa: S314 - of our own server
     return [key for key in asked if key not in failed]

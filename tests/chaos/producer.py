@@ -23,13 +23,13 @@ PLANS = ["ok"] * 14 + ["fail-once"] * 3 + ["fail", "never"]
 def payload(random: Random) -> dict[str, Any]:
     """Return what a message says: how its handler ends, and after how many seconds; some outlast their lease."""
     seconds = random.choice((0.0, 0.01, 0.03, 0.05, 0.1, 0.2))
-    if random.random() < 0.03:
-        seconds = 2.5
+    if random.random() < 0.08:
+        seconds = 2.2  # a worker that is stopped meanwhile comes back while another runs it
     return {"plan": random.choice(PLANS), "seconds": seconds}
 
 
 def produce(options: dict[str, Any]) -> None:
-    """Enqueue in ones and in many, some delayed, some urgent; an id is on disk before the next call."""
+    """Enqueue in ones and in many, some delayed, some urgent, some twice under one key; an id is on disk before the next call."""
     random, left = Random(options["seed"]), options["messages"]
     pause_s = options["seconds"] / (options["messages"] / 3)
     place = {"bucket": options["bucket"], "endpoint_url": options["endpoint_url"]}
@@ -38,15 +38,19 @@ def produce(options: dict[str, Any]) -> None:
             count = min(left, random.choice((1, 1, 1, 1, 3, 10)))
             left -= count
             payloads = [payload(random) for _ in range(count)]
-            delay, priority = random.choice((0, 0, 0, 0.5, 1.5)), random.choice((0, 0, 0, 0, 5))
-            try:
-                if count == 1:
-                    ids = [queue.enqueue(payloads[0], delay=delay, priority=priority)]
-                else:
-                    ids = queue.enqueue_many(payloads, delay=delay, priority=priority)
-            except S3QueueError as error:
-                print(f"not told: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            else:
+            when: dict[str, Any] = {
+                "delay": random.choice((0, 0, 0, 0.5, 1.5)),
+                "priority": random.choice((0, 0, 0, 0, 5)),
+            }
+            again = count == 1 and random.random() < 0.25
+            if again:
+                payloads[0]["once"] = when["dedup_id"] = f"{options['name']}-{left}"
+            for _ in range(1 + again):
+                try:
+                    ids = [queue.enqueue(payloads[0], **when)] if count == 1 else queue.enqueue_many(payloads, **when)
+                except S3QueueError as error:
+                    sys.stderr.write(f"not told: {type(error).__name__}: {error}\n")
+                    continue
                 acked.writelines(f"{id_}\n" for id_ in ids)
                 acked.flush()
                 os.fsync(acked.fileno())

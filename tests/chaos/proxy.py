@@ -23,6 +23,7 @@ from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import IO, Any, Self, cast
+from urllib.parse import urlsplit
 
 from tests.chaos.http1 import LIMIT, Message, deleted_keys, read_answer, read_request, refusal
 
@@ -91,7 +92,7 @@ class Proxy:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client's connection."""
-        with suppress(ConnectionError):
+        with suppress(ConnectionError, asyncio.CancelledError):  # cancelled: the proxy ends
             while (request := await read_request(reader)) is not None:
                 if not await self._answer(request, writer):
                     break
@@ -210,22 +211,28 @@ async def _write(writer: asyncio.StreamWriter, data: bytes) -> bool:
     return True
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 async def main(upstream_port: int) -> None:
     """Serve until standard input ends; the first line printed is the port."""
     proxy, loop = Proxy(upstream_port), asyncio.get_running_loop()
     server = await asyncio.start_server(proxy.serve, HOST, 0, limit=LIMIT, backlog=256)
     orders = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    _say(str(server.sockets[0].getsockname()[1]))
     while line := await orders.readline():
-        print(json.dumps(proxy.obey(json.loads(line))), flush=True)
+        _say(json.dumps(proxy.obey(json.loads(line))))
     server.close()
 
 
 class FaultProxy:
     """The proxy in a process of its own, as the tests see it; a context manager."""
 
-    def __init__(self, upstream_port: int) -> None:
+    def __init__(self, endpoint_url: str) -> None:
+        upstream_port = urlsplit(endpoint_url).port
         self._command = [sys.executable, "-m", "tests.chaos.proxy", str(upstream_port)]
         self._process: subprocess.Popen[str] | None = None
         self.port = 0

@@ -222,3 +222,18 @@ def test_a_late_arrival_is_adopted_in_a_busy_lane() -> None:
         bucket.clock.advance(31)
     else:
         pytest.fail("five sweeps, and none adopted it")
+
+
+def test_the_last_outcome_of_a_ticket_is_not_told_as_a_lost_lease() -> None:
+    """The commit that settles the last message of a ticket must not extend its lease as well."""
+    bucket = Bucket.new()
+    process = bucket.process()
+    process.put("a")
+    (delivery,) = process.claim()
+    bucket.clock.advance(20)
+    assert process.consumer.needs_extension()
+    process.consumer.record(process.consumer.completed(delivery))
+    process.consumer.exchange(0)
+    told = {event.name for event in process.told}
+    assert "message-completed" in told
+    assert "lease-lost" not in told
