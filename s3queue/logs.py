@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 from typing import Any, Final, TextIO
 
 from s3queue.clock import to_datetime
@@ -23,11 +24,17 @@ _LEVELS: Final = {
     "workers-started": logging.INFO,
     "workers-stopped": logging.INFO,
     "message-recovered": logging.WARNING,
-    "message-dead": logging.WARNING,
+    "message-retry": logging.WARNING,
+    "message-dead": logging.ERROR,
     "lease-lost": logging.WARNING,
     "s3-throttled": logging.WARNING,
 }
 """What is told without --verbose; everything else is DEBUG. Errors are logged where they happen (``s3queue.events``)."""
+
+_FOLDED: Final = frozenset({"message-retry", "message-dead", "lease-lost"})
+"""What may come by the thousand: without --verbose, so many lines a second of each, then how many more there were."""
+_LINES_PER_WINDOW: Final = 5
+_WINDOW_MS: Final = 1000
 
 log = logging.getLogger("s3queue")
 
@@ -88,11 +95,47 @@ def configure(*, verbose: bool, style: str = TEXT) -> None:
 
 
 def follow(queue: Queue) -> None:
-    """Log what happens in ``queue``: what a person should know; with DEBUG on, every event."""
+    """Log what happens in ``queue``: what a person should know, folded if it is much; with DEBUG on, every event."""
     everything = log.isEnabledFor(logging.DEBUG)
+    folding = _Folding()
     for name in EVENTS:
         if name != "error" and (everything or name in _LEVELS):
-            queue.on(name, _tell)
+            queue.on(name, _tell if everything else folding)
+    if not everything:
+        queue.on("metrics", folding.close)  # comes at intervals, whatever else happens or does not
+
+
+class _Folding:
+    """Tells events, a few a second of one kind; how many more there were is told at the next event after that second."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._windows: dict[str, tuple[int, int]] = {}  # by name of event: since when (ms), how many
+
+    def __call__(self, event: Event) -> None:
+        self.close(event)
+        with self._lock:
+            since, count = self._windows.get(event.name, (event.at_ms, 0))
+            if event.name in _FOLDED:
+                self._windows[event.name] = since, count + 1
+        if count < _LINES_PER_WINDOW:
+            _tell(event)
+
+    def close(self, event: Event) -> None:
+        """Tell what was folded in the seconds that are over at ``event``; the end of the worker ends them all."""
+        ended = event.name == "workers-stopped"
+        with self._lock:
+            over = [
+                name
+                for name, (since, _) in self._windows.items()
+                if ended or not 0 <= event.at_ms - since < _WINDOW_MS  # below 0: the clock was set back
+            ]
+            counts = {name: self._windows.pop(name)[1] for name in over}
+        for name, count in counts.items():
+            if count > _LINES_PER_WINDOW:
+                more = count - _LINES_PER_WINDOW
+                told = Event(name, event.at_ms, event.queue, {"more": more})
+                log.log(_LEVELS[name], "… and %d more %s", more, name, extra={"event": told})
 
 
 def _tell(event: Event) -> None:

@@ -4,22 +4,50 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
 
 import click
 
-from s3queue.cli.options import REFUSED, Common, setting, with_queue
-from s3queue.cli.render import emit, record, table
-from s3queue.clock import SystemClock, to_datetime
+from s3queue.cli.dead import last_error, message_facts, number_option, show_letters
+from s3queue.cli.options import REFUSED, Common, with_queue
+from s3queue.cli.render import emit, record, table, when
+from s3queue.clock import SystemClock
 from s3queue.core.message import Message
 from s3queue.ids import SystemIds
 from s3queue.protocol.census import Stats
+from s3queue.text import clean, cut
+
+_NOW = ("pending", "scheduled", "processing", "stalled", "dead")
+_EVER = ("completed", "failed", "retried", "rescued", "died", "replayed", "discarded", "missing")
+_EVIDENCE = 60
+"""Columns of a table that the evidence of a check may take; JSON has all of it."""
 
 
 @click.command(short_help="Count messages by state.")
 @with_queue
 def stats(common: Common) -> None:
-    """Count messages by state, from listings and the ledger: no message is read."""
+    """Count messages by state, from listings and the ledger: no message is read.
+
+    \b
+    Now:
+      pending      visible, claimed by nobody; oldest (in JSON oldest_age_s): how long the first of them has waited
+      scheduled    visible later, retries included
+      processing   claimed; of these stalled: the claim ran out, another worker will take them
+      dead         in the dead letter queue
+    \b
+    Ever, since the queue was made:
+      completed    messages
+      failed       attempts, not messages: one that fails three times counts three
+      retried      attempts that failed and were scheduled again
+      rescued      messages taken from a worker that died or was too slow
+      died         messages that became dead letters; dead is how many of these lie there now
+      replayed     dead letters put back
+      discarded    messages thrown away
+      missing      messages whose object somebody else had deleted
+    \b
+    JSON alone:
+      latency_ms   completed messages by the time from enqueue to completion: {"256": 7} is 7 in over 128, up to 256 ms
+      at_ms        when, in ms since 1970, by the clock of the store
+    """  # noqa: D301 - \b is the character by which click keeps lines apart
     with common.open() as queue:
         found = queue.stats()
     data = {"queue": queue.name} | found.as_dict()
@@ -29,44 +57,44 @@ def stats(common: Common) -> None:
 def _facts(found: Stats) -> dict[str, object]:
     """Return the numbers as a table tells them."""
     facts = found.as_dict()
-    for name in ("at_ms", "latency_ms", "oldest_age_s"):
-        del facts[name]
-    return facts | {
-        "oldest": f"{found.oldest_age_s:.1f} s",
-        "at": to_datetime(found.at_ms).isoformat(timespec="seconds"),
-    }
-
-
-@click.command(short_help="Show messages that wait.")
-@setting("--number", "-n", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many at most.")
-@with_queue
-def peek(common: Common, number: int) -> None:
-    """Show the messages that wait, next first, without claiming them; a GET for each object they lie in."""
-    with common.open() as queue:
-        messages = queue.peek(number)
-    columns = ("id", "enqueued", "priority", "attempts", "group", "last error", "payload")
-    emit(common.output, [_message(one) for one in messages], table(columns, [_row(one) for one in messages]))
-
-
-def _message(message: Message) -> dict[str, Any]:
-    return asdict(message) | {"enqueued_at": _iso(message.enqueued_at_ms)}
-
-
-def _row(message: Message) -> tuple[object, ...]:
-    error = message.errors[-1] if message.errors else None
+    now = {name: facts[name] for name in _NOW} | {"oldest": f"{found.oldest_age_s:.1f} s"}
+    ever = {name: facts[name] for name in _EVER}
     return (
-        message.id,
-        _iso(message.enqueued_at_ms),
-        message.priority,
-        message.attempts,
-        message.group,
-        f"{error.type}: {error.message}"[:80] if error else "",
-        json.dumps(message.payload, ensure_ascii=False),
+        {"paused": found.paused, "at": when(found.at_ms), "now": None}
+        | {f"  {name}": value for name, value in now.items()}
+        | {"ever": None}
+        | {f"  {name}": value for name, value in ever.items()}
     )
 
 
-def _iso(at_ms: int) -> str:
-    return to_datetime(at_ms).isoformat(timespec="seconds").replace("+00:00", "Z")
+@click.command(short_help="Show messages that wait, or dead letters.")
+@number_option
+@click.option("--dead", is_flag=True, help="Show the dead letters, oldest first (`s3queue dlq` does more).")
+@with_queue
+def peek(common: Common, number: int, dead: bool) -> None:
+    """Show the messages that wait, next first, without claiming them; a GET for each object they lie in.
+
+    With --dead: the dead letters, a GET each. --output json has all errors, with tracebacks.
+    """
+    if dead:
+        show_letters(common, number)
+        return
+    with common.open() as queue:
+        messages = queue.peek(number)
+    columns = ("id", "enqueued", "priority", "attempts", "group", "last error", "payload")
+    emit(common.output, [message_facts(one) for one in messages], table(columns, [_row(one) for one in messages]))
+
+
+def _row(message: Message) -> tuple[object, ...]:
+    return (
+        message.id,
+        when(message.enqueued_at_ms),
+        message.priority,
+        message.attempts,
+        message.group,
+        last_error(message),
+        json.dumps(message.payload, ensure_ascii=False),
+    )
 
 
 @click.command(short_help="Test whether the store keeps its conditions.")
@@ -89,7 +117,9 @@ def probe(common: Common) -> None:
         "requests": report.requests,
         "checks": [asdict(check) for check in report.checks],
     }
-    rows = [("held" if check.ok else "BROKEN", check.name, check.evidence) for check in report.checks]
+    rows = [
+        ("held" if check.ok else "BROKEN", check.name, cut(clean(check.evidence), _EVIDENCE)) for check in report.checks
+    ]
     emit(common.output, data, table(("", "check", "evidence"), rows))
     if not report.ok:
         raise common.fail(

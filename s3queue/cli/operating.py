@@ -36,11 +36,19 @@ def purge(common: Common, yes: bool, dead_letters: bool) -> None:
 
 def _confirm(common: Common, queue: Queue, dead_letters: bool) -> None:
     found = queue.stats()
-    what = f"{found.unfinished:,} messages" + (f" and {found.dead:,} dead letters" if dead_letters else "")
+    what = _counted(found.unfinished, "message")
+    if dead_letters:
+        what += f" and {_counted(found.dead, 'dead letter')}"
+    elif found.dead:
+        what += f" (not the {_counted(found.dead, 'dead letter')}: --dead-letters)"
     if not sys.stdin.isatty():
         raise common.fail(f"Throwing {what} of {queue.name!r} away was not confirmed. Give --yes.", REFUSED)
     if not click.confirm(f"Throw away {what} of {queue.name!r} for good?", err=True):
         raise common.fail("Nothing was thrown away.", REFUSED)
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 @click.command(short_help="Stop all workers from taking messages.")

@@ -48,11 +48,11 @@ class Failed(click.ClickException):
     def __init__(self, message: str, code: int, *, style: str = logs.TEXT) -> None:
         super().__init__(message)
         self.exit_code = code  # type: ignore[misc] # click reads it from the instance
-        self._style = style
+        self.style = style
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Tell it on stderr, in the format of the log."""
-        if self._style == logs.JSON:
+        if self.style == logs.JSON:
             log.error("%s", self.message)
         else:
             click.echo(f"Error: {clean(self.message)}", file=file, err=True)
@@ -91,16 +91,23 @@ def setting(*declarations: str, **attributes: Any) -> Callable[[Command], Comman
     return click.option(*declarations, cls=Setting, **attributes)
 
 
+def settings_of(command: click.Command) -> set[str]:
+    """Return the names of the settings that a command has, or all the commands of a group."""
+    if isinstance(command, click.Group):
+        return set[str]().union(*map(settings_of, command.commands.values()))
+    return {each.name or "" for each in command.params if isinstance(each, Setting)}
+
+
 def _load_file(ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
     """Take the file's settings as this command's defaults."""
     group = ctx.find_root().command
     commands = group.commands if isinstance(group, click.Group) else {}
-    known = {
-        name: {each.name or "" for each in command.params if isinstance(each, Setting)}
-        for name, command in commands.items()
-    }
+    known = {name: settings_of(command) for name, command in commands.items()}
+    top = ctx  # a command of a group goes by the group's table
+    while top.parent is not None and top.parent.parent is not None:
+        top = top.parent
     try:
-        ctx.default_map = config.load(path, ctx.command.name or "", known)
+        ctx.default_map = config.load(path, top.command.name or "", known)
     except InvalidSetting as error:
         raise Failed(str(error), BAD_INPUT) from error
 
@@ -223,6 +230,9 @@ def with_manners(function: Command) -> Command:
         logs.configure(verbose=options["verbose"], style=style)
         try:
             function(**options)
+        except Failed as failed:
+            failed.style = style
+            raise
         except S3QueueError as error:
             if options["verbose"]:
                 log.debug("traceback", exc_info=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import sys
@@ -10,7 +11,8 @@ from typing import Any, Final
 
 import click
 
-from s3queue.cli.options import JSON
+from s3queue.cli.options import FAILED, JSON, Failed
+from s3queue.clock import to_datetime
 from s3queue.text import cells, clean, cut
 
 MAX_CELL: Final = 300
@@ -18,9 +20,24 @@ MAX_CELL: Final = 300
 _GAP: Final = "  "
 
 
-def emit(output: str, data: Any, text: str) -> None:
-    """Write ``data`` as JSON (ASCII, so that nothing in it can act on a terminal) or ``text``, as ``output`` says."""
-    click.echo(json.dumps(data, indent=2) if output == JSON else text)
+def emit(output: str, data: Any, text: str, *, done: str = "") -> None:
+    """Write ``data`` as JSON (ASCII, so that nothing in it can act on a terminal) or ``text``, as ``output`` says.
+
+    ``done``: what must be known even if stdout cannot be written; without it, a reader who has left is no matter.
+    """
+    try:
+        click.echo(json.dumps(data, indent=2) if output == JSON else text)
+    except OSError as error:
+        if error.errno == errno.EPIPE and not done:
+            raise  # click ends in silence
+        sys.stdout = None  # nor will there be a complaint at exit that the rest could not be written
+        told = f"{done}; but stdout" if done else "stdout"
+        raise Failed(f"{told} cannot be written: {error.strerror}.", FAILED) from error
+
+
+def when(at_ms: int) -> str:
+    """Return a time for people and programs: ISO 8601, to the second, UTC."""
+    return to_datetime(at_ms).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, width: int | None = None) -> str:
@@ -38,7 +55,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, width: in
 def record(facts: Mapping[str, object]) -> str:
     """Return one fact a line: name, value, aligned."""
     names = max(map(len, facts), default=0)
-    return "\n".join(f"{name:<{names}}{_GAP}{_cell(value)}" for name, value in facts.items())
+    return "\n".join(f"{name:<{names}}{_GAP}{_cell(value)}".rstrip() for name, value in facts.items())
 
 
 def _cell(value: object) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from s3queue.cli.options import FAILED, Common, setting, with_queue
+from s3queue.cli.streams import data_stream
 from s3queue.core.settings import Settings
 from s3queue.runtime.handler import load
 from s3queue.runtime.worker import Worker
@@ -52,16 +52,30 @@ def worker(
     *,
     handler: str,
     report: float | None,
-    worker_id: str | None,
-    visibility_timeout: float | None,
-    max_attempts: int | None,
     **options: Any,
 ) -> None:
     """Process messages with a handler: a function of (payload) or (payload, ctx) in an importable module.
 
     The first SIGTERM or Ctrl-C takes no more messages, lets handlers finish, gives back the rest, and exits with 0. A
-    second one waits for no handler, gives back what they hold, and exits with 1.
+    second one waits for no handler, gives back what they hold, and exits with 1. What handlers print goes to stderr:
+    stdout is for --report.
     """
+    with data_stream() as data:
+        _work(common, handler, data, report=report, **options)
+
+
+def _work(
+    common: Common,
+    handler: str,
+    data: TextIO,
+    *,
+    report: float | None,
+    worker_id: str | None,
+    visibility_timeout: float | None,
+    max_attempts: int | None,
+    **options: Any,
+) -> None:
+    """Run the worker until it is stopped; its reports go to ``data``."""
     function = load(handler)
     queue = common.open(
         make=True,
@@ -70,7 +84,7 @@ def worker(
         max_attempts=max_attempts,
         worker_id=worker_id,
     )
-    reports = _Reports(report is not None)
+    reports = _Reports(data if report is not None else None)
     work = Worker(queue, function, report=reports, report_interval=report or 10.0, **options)
     reports.worker = work
     _tell_ignored(queue.settings, visibility_timeout, max_attempts)
@@ -86,20 +100,22 @@ def worker(
 class _Reports:
     """Prints metrics, and stops the worker when nobody reads them any more: it belonged to whoever did."""
 
-    def __init__(self, wanted: bool) -> None:
-        self._wanted = wanted
+    def __init__(self, data: TextIO | None) -> None:
+        self._data = data
         self.worker: Worker | None = None
 
     def __call__(self, metrics: dict[str, Any]) -> None:
-        if not self._wanted:
+        if self._data is None:
             return
         try:
-            print(json.dumps(metrics), flush=True)  # noqa: T201 - the data of this command
+            self._data.write(json.dumps(metrics) + "\n")
+            self._data.flush()
         except BrokenPipeError:
-            self._wanted = False
-            sys.stdout = None  # nor will there be a complaint at exit that the rest could not be written
+            self._data = None
             if self.worker is not None:
                 self.worker.stop(wait=False)
+        except OSError as error:
+            log.warning("the metrics cannot be written: %s", error.strerror)
 
 
 def _tell_ignored(settings: Settings, visibility_timeout: float | None, max_attempts: int | None) -> None:

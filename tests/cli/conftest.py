@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from s3queue.cli import cli
+from s3queue.cli.commands import cli
 
 Run = Callable[..., Result]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 
 import s3queue
 from s3queue import Queue
-from s3queue.cli import options
+from s3queue.cli import options, producing
 from s3queue.clock import SystemClock
 from s3queue.devserver import free_ports
 from s3queue.errors import StoreRefused
@@ -78,11 +78,56 @@ def test_lines_become_messages_of_few_objects(run: Run, url: str) -> None:
     assert [name.rsplit("-", 1)[1] for name in lane.inbox.names(9)] == ["1000", "1000", "500"]
 
 
+@pytest.mark.parametrize("arguments", [["-"], ["-", "--lines"]])
+def test_a_byte_order_mark_is_no_part_of_the_payload(run: Run, url: str, arguments: list[str]) -> None:
+    result = run("enqueue", "--url", url, *arguments, input=b'\xef\xbb\xbf{"a": 1}\r\n')
+    assert result.exit_code == 0, result.stderr
+    assert [message.payload for message in Queue.from_url(url).peek()] == [{"a": 1}]
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+@pytest.mark.parametrize("during", ["input", "put"])
+def test_ctrl_c_tells_what_is_durable(
+    run: Run, url: str, monkeypatch: pytest.MonkeyPatch, output: str, during: str
+) -> None:
+    inputs = iter([*([b"1\n"] * 1001)])
+    enqueue_many = Queue.enqueue_many
+
+    def write(queue: Queue, payloads: list[Any], **options: Any) -> list[str]:
+        if len(payloads) == 1:
+            raise KeyboardInterrupt
+        return enqueue_many(queue, payloads, **options)
+
+    def lines(*_: object) -> Iterator[bytes]:
+        yield from inputs
+        if during == "input":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(producing, "read_lines", lines)
+    monkeypatch.setattr(Queue, "enqueue_many", write)
+    result = run("enqueue", "--url", url, "-", "--lines", "--output", output)
+    ids = json.loads(result.stdout)["ids"] if output == "json" else result.stdout.split()
+    assert (result.exit_code, len(ids)) == (5, 1000)
+    assert f"1000 messages are enqueued, {ids[0]} to {ids[-1]}, then: interrupted." in result.stderr
+    assert ("The PUT of 1 more was under way" in result.stderr) is (during == "put")
+    assert stats(run, url)["pending"] == 1000
+
+
+def test_ctrl_c_before_anything_is_durable(run: Run, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(*_: object, **__: object) -> list[str]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Queue, "enqueue_many", write)
+    result = run("enqueue", "--url", url, "1")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "Nothing is known to be enqueued, then: interrupted. The PUT of 1 more was under way" in result.stderr
+
+
 def test_what_came_before_a_bad_line_is_enqueued_and_told(run: Run, url: str) -> None:
     result = run("enqueue", "--url", url, "-", "--lines", input="1\n" * 1000 + "2\n{bad\n")
-    assert result.exit_code == 5
-    assert len(result.stdout.split()) == 1000
-    assert "1000 messages are enqueued, then: What line 1002 has is not JSON" in result.stderr
+    ids = result.stdout.split()
+    assert (result.exit_code, len(ids)) == (5, 1000)
+    assert f"1000 messages are enqueued, {ids[0]} to {ids[-1]}, then: Line 1002 is not JSON" in result.stderr
     assert stats(run, url)["pending"] == 1000
 
 
@@ -95,12 +140,15 @@ def test_a_bad_line_in_the_first_thousand_stops_all(run: Run, url: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "data", "message"),
     [
-        (["-"], b"", "There is nothing in stdin (0 B)."),
-        (["-"], b" \n", "There is nothing in stdin (0 B)."),
-        (["-", "--lines"], b"", "stdin has no line with a message."),
-        (["-", "--lines"], b"\n\n", "stdin has no line with a message."),
-        ([""], b"", "There is nothing in the payload (0 B)."),
-        (["hello"], b"", "is not JSON"),
+        (["-"], b"", "Error: stdin is empty."),
+        (["-"], b" \n", "Error: stdin is empty."),
+        (["-", "--lines"], b"", "Error: stdin is empty."),
+        (["-", "--lines"], b"\n\n", "Error: stdin is empty."),
+        (["-", "--lines"], b"1\n{bad", "Error: Line 2 is not JSON"),
+        (["-", "--lines"], b"1\n\xef\xbb\xbf2", "Error: Line 2 is not JSON"),
+        (["-"], b"{bad", "Error: stdin is not JSON"),
+        ([""], b"", "Error: The payload is empty."),
+        (["hello"], b"", "Error: The payload is not JSON"),
         (["NaN"], b"", "NaN is not JSON"),
         (['{"a": 1, "a": 2}'], b"", "the key 'a' is there twice"),
         (["[" * 100_000], b"", "nested too deeply"),
@@ -142,7 +190,16 @@ def test_stats_as_a_table(run: Run, url: str) -> None:
     fill(url, *range(1200))
     lines = run("stats", "--url", url).stdout.splitlines()
     assert lines[0].split() == ["queue", "emails"]
-    assert lines[1].split() == ["pending", "1,200"]
+    assert [line.strip() for line in lines if not line.startswith(" ")][3:] == ["now", "ever"]
+    assert lines[4].split() == ["pending", "1,200"]
+    shown = {line.split()[0] for line in lines}
+    assert set(Queue.from_url(url).stats().as_dict()) - shown == {"at_ms", "latency_ms", "oldest_age_s"}
+
+
+def test_help_of_stats_explains_every_number(run: Run, url: str) -> None:
+    fill(url, 1)
+    text = run("stats", "--help").stdout
+    assert {name for name in Queue.from_url(url).stats().as_dict() if name not in text} == {"paused"}
 
 
 @pytest.mark.parametrize("command", ["stats", "peek", "pause", "resume", "purge"])
@@ -198,6 +255,15 @@ def test_purge_wants_a_yes(run: Run, url: str) -> None:
     assert (result.exit_code, result.stdout) == (6, "")
     assert "Throwing 2 messages of 'emails' away was not confirmed. Give --yes." in result.stderr
     assert stats(run, url)["pending"] == 2
+
+
+def test_purge_names_the_dead_letters(run: Run, url: str) -> None:
+    fill(url, 1)
+    with Queue.from_url(url) as queue:
+        queue.receive(1)[0].dead("no use")
+    assert "Throwing 0 messages and 1 dead letter of" in run("purge", "--url", url, "--dead-letters").stderr
+    assert "Throwing 0 messages (not the 1 dead letter: --dead-letters) of" in run("purge", "--url", url).stderr
+    assert stats(run, url)["dead"] == 1
 
 
 def test_purge_leaves_dead_letters_unless_told(run: Run, url: str) -> None:
@@ -266,6 +332,7 @@ def test_probe_of_a_good_store_leaves_nothing(run: Run, use_store: Callable[[Sto
     result = run("probe", "--url", "memory://x")
     assert result.exit_code == 0, result.stderr
     assert "held  create-only has exactly one winner" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) < 150
     assert store.list("").entries == ()
 
 
@@ -274,7 +341,8 @@ def test_a_store_that_fails_on_the_way(run: Run, url: str, use_store: Callable[[
     result = run("enqueue", "--url", url, "-", "--lines", input="1\n" * 1500)
     assert result.exit_code == 5
     assert len(result.stdout.split()) == 1000
-    assert "1000 messages are enqueued, then: The bucket is full. Make room." in result.stderr
+    ids = result.stdout.split()
+    assert f"1000 messages are enqueued, {ids[0]} to {ids[-1]}, then: The bucket is full. Make room." in result.stderr
 
 
 @pytest.mark.parametrize("command", [["stats"], ["enqueue", "1"], ["probe"], ["worker", "json:loads"]])
@@ -325,18 +393,28 @@ def test_a_traceback_only_with_verbose(run: Run, url: str) -> None:
     ("handler", "message"),
     [
         ("nocolon", "'nocolon' names no handler. Write module:function"),
-        ("no_such_module:handler", "cannot be imported: ModuleNotFoundError"),
-        ("broken:handler", "cannot be imported: ZeroDivisionError"),
+        (
+            "no_such_module:handler",
+            "cannot be imported: ModuleNotFoundError: No module named 'no_such_module'. Run where",
+        ),
+        ("no_such_module.sub:handler", "Run where the module can be imported"),
+        ("broken:handler", "cannot be imported: ZeroDivisionError: division by zero, at {folder}/broken.py:2. Mend it"),
+        ("needs:handler", "No module named 'no_such_library', at {folder}/needs.py:1. Mend it"),
+        ("misread:handler", "JSONDecodeError: Expecting value: line 1 column 1 (char 0), at {folder}/misread.py:2."),
+        ("wrong:handler", "at {folder}/wrong.py:1. Mend it"),
         ("os:nothing", "The module 'os' has no 'nothing'."),
         ("os:sep", "The handler os:sep is a str, not callable."),
         ("operator:setitem", "does not take (payload) or (payload, ctx)"),
     ],
 )
 def test_a_handler_that_is_none(run: Run, folder: Path, url: str, handler: str, message: str) -> None:
-    (folder / "broken.py").write_text("1 / 0\n")
+    (folder / "broken.py").write_text("\n1 / 0\n")
+    (folder / "needs.py").write_text("import no_such_library\n")
+    (folder / "misread.py").write_text("import json\njson.loads('')\n")
+    (folder / "wrong.py").write_text("def\n")
     result = run("worker", handler, "--url", url)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert message in result.stderr
+    assert message.format(folder=folder) in result.stderr
     assert not Queue.from_url(url).exists()
 
 

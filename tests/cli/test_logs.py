@@ -35,8 +35,74 @@ def test_only_what_a_person_should_know_is_told(queue: Queue, capsys: pytest.Cap
     captured = capsys.readouterr()
     (line,) = captured.err.splitlines()
     assert captured.out == ""
-    assert " WARNING s3queue: message-dead id=" in line
-    assert line.endswith("reason=non-retriable")
+    assert " ERROR s3queue: message-dead id=" in line
+    assert "reason=non-retriable" in line
+
+
+def test_why_an_attempt_failed_is_told(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(payload: Any) -> None:
+        raise ValueError(f"no {payload}\x1b[2J\nforged")
+
+    logs.configure(verbose=False)
+    logs.follow(queue)
+    queue.enqueue(1)
+    queue.process_once(fail)
+    queue.events.emit("message-dead", id="a-0", attempt=3, reason="max-attempts", error="KeyError: 'to'")
+    retry, dead = capsys.readouterr().err.splitlines()
+    assert " WARNING s3queue: message-retry id=" in retry
+    assert retry.endswith(r"error=ValueError: no 1\x1b[2J\nforged")
+    assert dead.endswith("ERROR s3queue: message-dead id=a-0 attempt=3 reason=max-attempts error=KeyError: 'to'")
+
+
+class Ticking:
+    """The store's clock, set by hand."""
+
+    now = 1_700_000_000_000
+
+
+@pytest.fixture
+def followed(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Queue:
+    monkeypatch.setattr(queue.events, "_now_ms", lambda: Ticking.now)
+    logs.configure(verbose=False)
+    logs.follow(queue)
+    return queue
+
+
+@pytest.mark.parametrize("name", ["message-retry", "message-dead", "lease-lost"])
+@pytest.mark.parametrize("end", ["later", "stop", "metrics", "clock set back"])
+def test_a_flood_is_folded(followed: Queue, capsys: pytest.CaptureFixture[str], name: str, end: str) -> None:
+    for number in range(1000):
+        followed.events.emit(name, id=f"{number}")
+    followed.events.emit("message-recovered", worker="w", count=1)
+    told = capsys.readouterr().err.splitlines()
+    assert [line.rpartition(" ")[2] for line in told] == [*(f"id={number}" for number in range(5)), "count=1"]
+    before = Ticking.now
+    if end == "stop":
+        followed.events.emit("workers-stopped", worker="w", processed=1000, failed=1000)
+    else:
+        Ticking.now += -5000 if end == "clock set back" else 1000
+        followed.events.emit(*(("metrics",) if end == "metrics" else (name,)))
+    Ticking.now = before
+    more = capsys.readouterr().err.splitlines()
+    assert more[0].endswith(f"s3queue: … and 995 more {name}")
+    assert len(more) == (1 if end == "metrics" else 2)
+
+
+def test_kinds_are_folded_apart_and_few_not_at_all(followed: Queue, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("message-retry", "message-dead") * 5:
+        followed.events.emit(name, id="x")
+    followed.events.emit("workers-stopped", worker="w", processed=5, failed=5)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 11
+    assert told[-1].endswith("workers-stopped worker=w processed=5 failed=5")
+
+
+def test_verbose_folds_nothing(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(verbose=True)
+    logs.follow(queue)
+    for _ in range(100):
+        queue.events.emit("message-retry", id="x")
+    assert len(capsys.readouterr().err.splitlines()) == 100
 
 
 def test_verbose_tells_every_event(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,8 +117,8 @@ def test_json_lines_carry_the_event(queue: Queue, capsys: pytest.CaptureFixture[
     logs.configure(verbose=False, style=logs.JSON)
     run_one(queue, 1)
     (line,) = (json.loads(text) for text in capsys.readouterr().err.splitlines())
-    assert {"time", "level", "logger", "message", "event", "queue", "id", "attempt", "reason"} == line.keys()
-    assert (line["level"], line["logger"], line["event"]) == ("warning", "s3queue", "message-dead")
+    assert {"time", "level", "logger", "message", "event", "queue", "id", "attempt", "reason"} <= line.keys()
+    assert (line["level"], line["logger"], line["event"]) == ("error", "s3queue", "message-dead")
     assert (line["queue"], line["attempt"], line["reason"]) == ("emails", 1, "non-retriable")
     assert line["time"].endswith("Z")
 

@@ -21,13 +21,24 @@ ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 20.0
 
 HANDLERS = """
+import ctypes
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
+print("at import")
+libc = ctypes.CDLL(None)
 HERE = Path(__file__).parent
 
 def quick(payload):
     (HERE / f"done-{payload}").touch()
+
+def noisy(payload):
+    print(f"python {payload}")
+    sys.__stdout__.write("kept\\n")
+    libc.printf(b"from C %d\\n", payload)
+    subprocess.run(["echo", "from a child"], check=True)
 
 def slow(payload):
     (HERE / f"started-{payload}").touch()
@@ -56,7 +67,8 @@ def queue(place: Path) -> Iterator[Queue]:
 def start(place: Path) -> Iterator[Start]:
     """Start a command on the queue of :func:`queue`; what still runs at the end is killed."""
     started: list[subprocess.Popen[str]] = []
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("S3QUEUE_")}
+    drop = ("S3QUEUE_", "PYTHONUNBUFFERED")  # the second: what a buffer holds at the end has to be minded, too
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(drop)}
 
     def begin(*arguments: str, **options: int) -> subprocess.Popen[str]:
         url = (place / "bucket/jobs").as_uri()
@@ -90,6 +102,108 @@ def test_stdout_is_data_alone(start: Start, queue: Queue) -> None:
     assert "workers-started" in err
     assert "workers-stopped" in err
     assert queue.stats().completed == 20
+
+
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_what_handlers_print_is_no_data(start: Start, queue: Queue, executor: str) -> None:
+    queue.enqueue_many(range(20))
+    worker = start("worker", "handlers:noisy", "--burst", "--report", "0.1", "--executor", executor)
+    out, err = worker.communicate(timeout=PATIENCE_S)
+    assert [json.loads(line)["failed"] for line in out.splitlines()][-1] == 0
+    assert queue.stats().completed == 20
+    for text in ("at import", "python 7", "kept", "from C 7", "from a child"):
+        assert text in err
+
+
+def test_the_data_stream_gives_stdout_back() -> None:
+    code = (
+        "import ctypes, os, sys; from s3queue.cli.streams import data_stream\n"
+        "print('before')\n"
+        "with data_stream() as data:\n"
+        "    print('print'); ctypes.CDLL(None).printf(b'from C'); os.write(1, b'raw'); data.write('data\\n')\n"
+        "print('after')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={
+            name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"
+        },  # C code has a buffer, too
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=True,
+    )
+    assert done.stdout == "before\ndata\nafter\n"
+    assert all(text in done.stderr for text in ("print", "from C", "raw"))
+
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no device that is always full")
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_an_id_that_cannot_be_written_is_told_all_the_same(start: Start, queue: Queue, output: str) -> None:
+    with FULL.open("w") as full:
+        process = start("enqueue", "1", "--output", output, stdout=full.fileno())
+        _, err = process.communicate(timeout=PATIENCE_S)
+    (message,) = queue.peek()
+    assert process.returncode == 1
+    assert (
+        err == f"Error: 1 message is enqueued, {message.id}; but stdout cannot be written: No space left on device.\n"
+    )
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no device that is always full")
+def test_a_full_disk_is_one_line(start: Start, queue: Queue) -> None:
+    queue.enqueue(1)
+    with FULL.open("w") as full:
+        process = start("stats", stdout=full.fileno())
+        _, err = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, err) == (1, "Error: stdout cannot be written: No space left on device.\n")
+
+
+def test_lines_that_trickle_in_are_sent_and_told_before_the_end(start: Start, queue: Queue) -> None:
+    process = start("enqueue", "-", "--lines", stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("1\n2\n")
+    process.stdin.flush()
+    first = [process.stdout.readline().strip() for _ in range(2)]
+    assert queue.stats().pending == 2
+    process.stdin.write("3")
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, err) == (0, "")
+    assert [message.id for message in queue.peek()] == [*first, out.strip()]
+
+
+def test_ctrl_c_while_lines_come(start: Start, queue: Queue) -> None:
+    process = start("enqueue", "-", "--lines", stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("1\n")
+    process.stdin.flush()
+    told = process.stdout.readline().strip()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 5
+    assert err == f"Error: 1 message is enqueued, {told}, then: interrupted.\n"
+    assert queue.stats().pending == 1
+
+
+def test_ctrl_c_during_the_imports_is_one_line() -> None:
+    code = (
+        "import sys; from s3queue.cli import main\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 's3queue.cli.looking': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "Aborted!\n")
 
 
 def test_without_report_a_worker_prints_nothing(start: Start, queue: Queue) -> None:
@@ -202,7 +316,7 @@ def test_the_reader_of_a_long_answer_may_leave(start: Start, queue: Queue) -> No
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "from s3queue.cli import cli; import sys; cli.main(['--help'], standalone_mode=False); "
+        "from s3queue.cli.commands import cli; import sys; cli.main(['--help'], standalone_mode=False); "
         "print(*{name.partition('.')[0] for name in sys.modules} & {'boto3', 'botocore', 'pebble', 'ministack'})"
     )
     done = subprocess.run(

@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
-from s3queue.cli import cli
+from s3queue.cli.commands import cli
 from s3queue.cli.options import FAILED, NOT_CONNECTED, PARTLY, REFUSED, Setting
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,7 +66,9 @@ def test_the_example_runs_as_it_says(tmp_path: Path) -> None:
 
 
 def test_its_options_and_commands_exist() -> None:
-    options = {name for command in cli.commands.values() for each in command.params for name in each.opts}
+    groups = [command for command in cli.commands.values() if isinstance(command, click.Group)]
+    commands = [*cli.commands.values(), *(command for group in groups for command in group.commands.values())]
+    options = {name for command in commands for each in command.params for name in each.opts}
     known = options | {"--help", "--version"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) <= known
     assert set(re.findall(r"s3queue (worker|[a-z]+) (?=['\-a-z.:$])", "\n".join(fenced("sh")))) <= cli.commands.keys()

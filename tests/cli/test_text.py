@@ -63,4 +63,4 @@ def test_a_cell_has_its_limit_where_there_is_no_terminal() -> None:
 
 
 def test_a_record_is_one_fact_a_line() -> None:
-    assert record({"pending": 1200, "paused": True, "oldest": None}) == "pending  1,200\npaused   yes\noldest   "
+    assert record({"pending": 1200, "paused": True, "oldest": None}) == "pending  1,200\npaused   yes\noldest"

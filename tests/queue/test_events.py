@@ -47,7 +47,9 @@ def test_the_life_of_a_message_is_told(place: Place, clock: ManualClock) -> None
     assert fields(events, "message-completed") == [{"id": good, "attempt": 1, "latency_ms": 1000}]
     (retry,) = fields(events, "message-retry")
     assert retry == {"id": bad, "attempt": 1, "at_ms": started + 10_500, "error": "ValueError: no"}
-    assert fields(events, "message-dead") == [{"id": bad, "attempt": 2, "reason": "failed 2 of 2 attempts", "error": "ValueError: no"}]
+    assert fields(events, "message-dead") == [
+        {"id": bad, "attempt": 2, "reason": "failed 2 of 2 attempts", "error": "ValueError: no"}
+    ]
     assert fields(events, "message-replayed") == [{"id": bad, "letter": letter_name}]
     assert letter_name.endswith(bad)
     assert {event.queue for event in events} == {"jobs"}

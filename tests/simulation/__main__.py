@@ -7,8 +7,10 @@ import itertools
 import json
 import logging
 import sys
+from dataclasses import asdict
 
 from tests.simulation import report
+from tests.simulation.fleet import Fleet
 from tests.simulation.scenario import Run, scenario
 from tests.simulation.shrink import shrink
 
@@ -23,6 +25,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--shrink", action="store_true", help="with --seed: make a failing scenario smaller, and trace it"
     )
+    parser.add_argument("--fleet", type=int, help="run a fleet of so many workers in virtual time and print its bill")
+    parser.add_argument("--rate", type=float, default=100.0, help="with --fleet: messages a second")
+    parser.add_argument("--seconds", type=float, default=60.0, help="with --fleet: how long, in virtual time")
     parser.add_argument("--no-mutants", action="store_true", help="leave the mutants out")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args()
@@ -62,4 +67,7 @@ def many(options: argparse.Namespace) -> int:
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)  # the engine tells of each fault; the trace has them all
     given = arguments()
+    if given.fleet:
+        print(json.dumps(asdict(Fleet(given.fleet, given.rate, given.seconds).run()), indent=1))
+        sys.exit(0)
     sys.exit(one(given) if given.seed is not None else many(given))

@@ -1,0 +1,37 @@
+"""All commands, gathered under ``s3queue``."""
+
+from __future__ import annotations
+
+import click
+
+import s3queue
+from s3queue.cli.dead import dlq
+from s3queue.cli.looking import peek, probe, stats
+from s3queue.cli.operating import pause, purge, resume
+from s3queue.cli.producing import enqueue
+from s3queue.cli.showing import demo
+from s3queue.cli.working import worker
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="""\b
+Exit codes:
+  0  done (a worker: stopped by SIGTERM or Ctrl-C, and drained)
+  1  failed (a worker: stopped at once by a second signal; the demo: something was lost, or it took too long)
+  2  usage, or bad input: nothing was written
+  3  cannot connect: endpoint down, bucket missing, credentials or permission refused
+  5  partly failed: some of it is done, stderr says what
+  6  refused: the store breaks conditional writes, or a destructive command was not confirmed
+
+\b
+Settings come from flags, else from the environment (S3QUEUE_BUCKET, S3QUEUE_CONCURRENCY ...), else from the file
+s3queue.toml in the current folder (or --config FILE). Credentials are found as the AWS CLI finds them.""",
+)
+@click.version_option(s3queue.__version__, prog_name="s3queue", message="%(prog)s %(version)s")
+def cli() -> None:
+    """A job queue whose only server is an S3 bucket."""
+
+
+for _command in (worker, enqueue, stats, peek, dlq, purge, pause, resume, probe, demo):
+    cli.add_command(_command)
