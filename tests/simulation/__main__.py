@@ -11,8 +11,11 @@ from dataclasses import asdict
 
 from tests.simulation import report
 from tests.simulation.fleet import Fleet
-from tests.simulation.scenario import Run, scenario
+from tests.simulation.scenario import Run, play, scenario
 from tests.simulation.shrink import shrink
+
+COVERED = 64
+"""How many seeds the coverage is measured with."""
 
 
 def arguments() -> argparse.Namespace:
@@ -28,6 +31,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--fleet", type=int, help="run a fleet of so many workers in virtual time and print its bill")
     parser.add_argument("--rate", type=float, default=100.0, help="with --fleet: messages a second")
     parser.add_argument("--seconds", type=float, default=60.0, help="with --fleet: how long, in virtual time")
+    parser.add_argument("--play", type=int, nargs=2, metavar=("FIRST", "COUNT"), help="play seeds, and say nothing")
     parser.add_argument("--no-mutants", action="store_true", help="leave the mutants out")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args()
@@ -49,7 +53,7 @@ def one(options: argparse.Namespace) -> int:
 def many(options: argparse.Namespace) -> int:
     """Play seeds as long as there is time and report."""
     found = report.run(itertools.count(options.first), until_s=options.minutes * 60)
-    found.coverage = report.covered(range(options.first, options.first + 32))
+    found.coverage = report.covered(options.first, COVERED)
     if not options.no_mutants:
         found.mutants = report.hunt()
     survived = [name for name, seeds in found.mutants.items() if seeds is None]
@@ -67,6 +71,10 @@ def many(options: argparse.Namespace) -> int:
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)  # the engine tells of each fault; the trace has them all
     given = arguments()
+    if given.play:
+        for number in range(given.play[0], sum(given.play)):
+            play(number)
+        sys.exit(0)
     if given.fleet:
         print(json.dumps(asdict(Fleet(given.fleet, given.rate, given.seconds).run()), indent=1))
         sys.exit(0)
