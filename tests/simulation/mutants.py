@@ -206,7 +206,7 @@ def _unpinned() -> Any:
 
 
 MUTANTS = (
-    Mutant("no fencing", "a settle names its token", _no_fence, ("pauses",)),
+    Mutant("no fencing", "a settle names its token", _no_fence, ("pauses", "wild clocks")),
     Mutant(
         "cursor ignored",
         "a listing gives nothing below the cursor",
@@ -235,7 +235,7 @@ MUTANTS = (
     Mutant("forgotten above the cursor", "names above the cursor stay in the ledger", _prune_anything),
     Mutant("struck unwritten", "a line is struck after its target is written", _strike_unwritten),
     Mutant("line holds nothing", "an outbox line keeps its source", _line_holds_nothing),
-    Mutant("replayed twice", "a letter has one replay at a time", _replay_twice),
+    Mutant("replayed twice", "a letter has one replay at a time", _replay_twice, ("calm", "throttling")),
     Mutant("letter journal unread", "a replayed letter is known for an hour", _letter_journal_unread, ("late puts",)),
     Mutant("attempts unlimited", "lost claims count as attempts", _never_worn_out),
     Mutant("nothing pinned", "what a claim takes is held while it takes it", _unpinned),

@@ -112,6 +112,8 @@ class Run:
             world.spawn(f"w{number}", self.work, at_s=START_S + random.uniform(0, 5), skew_s=self._skew())
         if self.scenario.operator:
             world.spawn("op", self.operate, at_s=START_S + 10, skew_s=self._skew())
+            for number in range(2):
+                world.spawn(f"replayer{number}", self.replay, at_s=START_S + 5, skew_s=self._skew())
         vandals = Vandals(self.world, self.bucket, self.history)
         for _ in range(self.scenario.faults.vandals):
             vandals.come(START_S + random.uniform(5, STORM_S))
@@ -127,7 +129,8 @@ class Run:
         world.run(
             world.now_s + CALM_S, MAX_STEPS, lambda: self._is_broken() or (world.steps % 50 == 0 and self._is_over())
         )
-        world.run(world.now_s + SETTLE_S, MAX_STEPS, self._is_broken)  # late copies land, sweeps clear them away
+        settle_s = SETTLE_S + self.scenario.faults.late_put_s
+        world.run(world.now_s + settle_s, MAX_STEPS, self._is_broken)  # late copies land, sweeps clear them away
         if not self._is_broken() and not self._is_over():
             self.history.violation(f"liveness: not drained {CALM_S} s after the last fault")
         self.stopping = True
@@ -273,6 +276,16 @@ class Run:
                 self.world.note(f"{actor.name} meets {type(error).__name__}: {error}")
             clock.sleep(random.uniform(2, 20))
         self.resume(actor)
+
+    def replay(self, actor: Actor) -> None:
+        """Replay dead letters, as somebody else does at the same time."""
+        queue, random, clock = self.queue(actor), self.world.random, SimClock(self.world, actor)
+        while self.world.now_s < START_S + STORM_S - 15:
+            try:
+                queue.dlq.replay(filter=lambda letter: letter.payload["plan"] == "never")
+            except S3QueueError as error:
+                self.world.note(f"{actor.name} meets {type(error).__name__}: {error}")
+            clock.sleep(10 - self.world.now_s % 10 + random.uniform(0, 0.2))
 
     def resume(self, actor: Actor) -> None:
         """Leave the queue running."""
