@@ -150,7 +150,6 @@ class Consumer:
         room: int,
         *,
         deliver: Callable[[Delivery], None] | None = None,
-        may_list: bool = True,
         keep_leases: bool = True,
     ) -> list[Delivery]:
         """Record the pending outcomes, extend what runs long and claim up to ``room`` messages: one commit.
@@ -158,7 +157,7 @@ class Consumer:
         Returns the messages claimed and readable; ``deliver`` is given each as soon as it has been read.
         """
         # The claim first: it may fail, and no outcome must be lost.
-        claim = self._claim(room, may_list) if room > 0 and not self._claim_in_doubt() else None
+        claim = self._claim(room) if room > 0 and not self._claim_in_doubt() else None
         with self._lock:
             batch, self._pending = self._pending, []
             sent, self._doubt = self._doubt, []
@@ -204,14 +203,14 @@ class Consumer:
     def _claim_in_doubt(self) -> bool:
         return any(isinstance(item.request, Claim) for item in self._doubt)
 
-    def _claim(self, room: int, may_list: bool) -> Claim | None:
+    def _claim(self, room: int) -> Claim:
         lane, settings = self.lane, self.lane.settings()
         now = lane.clock.monotonic()
         self._skip = {name: until for name, until in self._skip.items() if until > now}
         skip = frozenset(self._skip)
         ledger = lane.committer.refresh(_LEDGER_AGE_S)
         ranks = [MAX_PRIORITY - priority for priority in settings.priorities]
-        listings = lane.scanner.listings(ledger, ranks, room, may_list=may_list, skip=skip)
+        listings = lane.scanner.listings(ledger, ranks, room, skip)
         with self._lock:
             self._leases = {id_: lease for id_, lease in self._leases.items() if not _over(lease, now)}
             suspects = not any(lease.suspect for lease in self._leases.values())

@@ -122,19 +122,14 @@ class Scanner:
         self._inbox, self._clock, self._now_ms = inbox, clock, now_ms
         self._cached: dict[int, _Cached] = {}
 
-    def listings(
-        self, ledger: Ledger, ranks: Sequence[int], room: int, *, may_list: bool, skip: frozenset[str]
-    ) -> tuple[Listing, ...]:
-        """Return listings with ``room`` claimable messages if there are that many, urgent ranks first.
-
-        Without ``may_list`` only what is in hand is looked at.
-        """
+    def listings(self, ledger: Ledger, ranks: Sequence[int], room: int, skip: frozenset[str]) -> tuple[Listing, ...]:
+        """Return listings with ``room`` claimable messages if there are that many, urgent ranks first."""
         taken = ledger.held_names() | ledger.settled.keys() | skip
         found = []
         for rank in sorted(ranks):
             cached = self._fresh(rank)
             have = self._claimable(cached.listing, ledger, taken) if cached else 0
-            if have < room and may_list:
+            if have < room:
                 cached = self._list(rank, ledger, taken, room)
                 have = self._claimable(cached.listing, ledger, taken)
             if cached is not None:
