@@ -79,6 +79,7 @@ class Run:
             check_leases=within,
             operated=scenario.operator,
         )
+        self.vandals = Vandals(self.world, self.bucket, self.history)
         self.world.on_death = self._revive
 
     def queue(self, actor: Actor) -> Queue:
@@ -104,6 +105,25 @@ class Run:
 
     def play(self) -> Outcome:
         """Play the run to its end and return what came of it."""
+        self._spawn()
+        self._storm()
+        self._calm()
+        self.stopping = True
+        self.world.kill_all()
+        self._check()
+        return Outcome(
+            self.scenario.seed,
+            self.world.steps,
+            self.world.digest(),
+            self.history.found,
+            dict(self.world.faults),
+            self.history.duplicates(),
+            len(self.history.ids),
+            self.world.trace,
+        )
+
+    def _spawn(self) -> None:
+        """Start the actors."""
         world, random = self.world, self.world.random
         for number in range(self.scenario.producers):
             self.producing += 1
@@ -114,45 +134,44 @@ class Run:
             world.spawn("op", self.operate, at_s=START_S + 10, skew_s=self._skew())
             for number in range(2):
                 world.spawn(f"replayer{number}", self.replay, at_s=START_S + 5, skew_s=self._skew())
-        vandals = Vandals(self.world, self.bucket, self.history)
+
+    def _storm(self) -> None:
+        """Play on while faults happen."""
+        world, random = self.world, self.world.random
         for _ in range(self.scenario.faults.vandals):
-            vandals.come(START_S + random.uniform(5, STORM_S))
+            self.vandals.come(START_S + random.uniform(5, STORM_S))
         if self.scenario.night_s:
             world.run(START_S + random.uniform(30, STORM_S), MAX_STEPS, self._is_worst_moment)
             world.night(self.scenario.night_s)
         world.run(START_S + self.scenario.night_s + STORM_S, MAX_STEPS, self._is_broken)
-        vandals.mend()
+
+    def _calm(self) -> None:
+        """Stop the faults, let the queue drain, and wait until late copies have landed and sweeps have cleared them away."""
+        world = self.world
+        self.vandals.mend()
         self.faults = CALM
         world.note("calm")
         if not any(not actor.done and actor.name.startswith("w") for actor in world.actors):
             world.spawn("w-last", self.work)
-        world.run(
-            world.now_s + CALM_S, MAX_STEPS, lambda: self._is_broken() or (world.steps % 50 == 0 and self._is_over())
-        )
-        settle_s = SETTLE_S + self.scenario.faults.late_put_s
-        world.run(world.now_s + settle_s, MAX_STEPS, self._is_broken)  # late copies land, sweeps clear them away
+
+        def ends() -> bool:
+            return self._is_broken() or (world.steps % 50 == 0 and self._is_over())
+
+        world.run(world.now_s + CALM_S, MAX_STEPS, ends)
+        world.run(world.now_s + SETTLE_S + self.scenario.faults.late_put_s, MAX_STEPS, self._is_broken)
         if not self._is_broken() and not self._is_over():
             self.history.violation(f"liveness: not drained {CALM_S} s after the last fault")
-        self.stopping = True
-        world.kill_all()
-        vandals.check()
-        for actor in world.actors:
+
+    def _check(self) -> None:
+        """Check what is left."""
+        self.vandals.check()
+        for actor in self.world.actors:
             if actor.error is not None:
                 self.history.violation(f"{actor.name} failed: {type(actor.error).__name__}: {actor.error}")
         if not self._is_broken():
             self.history.check_end()
         if self.scenario.faults == CALM and not self.scenario.operator and self.history.duplicates():
             self.history.violation(f"{self.history.duplicates()} duplicates without a fault")
-        return Outcome(
-            self.scenario.seed,
-            world.steps,
-            world.digest(),
-            self.history.found,
-            dict(world.faults),
-            self.history.duplicates(),
-            len(self.history.ids),
-            world.trace,
-        )
 
     def _is_broken(self) -> bool:
         return bool(self.history.found)
