@@ -49,7 +49,7 @@ class Settings:
     @property
     def lease_ms(self) -> int:
         """The visibility timeout in milliseconds."""
-        return int(self.visibility_timeout_s * 1000)
+        return round(self.visibility_timeout_s * 1000)
 
     def with_priority(self, priority: int) -> Settings:
         """Return settings in which workers list this level too."""
@@ -65,8 +65,8 @@ def _check(name: str, value: float, low: float, high: float, unit: str) -> None:
 def to_wire(settings: Settings) -> dict[str, Any]:
     """Return the settings as JSON holds them: seconds become ``_ms`` fields."""
     wire = asdict(settings)
-    wire["visibility_timeout_ms"] = int(wire.pop("visibility_timeout_s") * 1000)
-    wire["dedup_ttl_ms"] = int(wire.pop("dedup_ttl_s") * 1000)
+    wire["visibility_timeout_ms"] = round(wire.pop("visibility_timeout_s") * 1000)
+    wire["dedup_ttl_ms"] = round(wire.pop("dedup_ttl_s") * 1000)
     wire["retry"] = policy_to_wire(settings.retry)
     return wire
 
@@ -74,8 +74,8 @@ def to_wire(settings: Settings) -> dict[str, Any]:
 def policy_to_wire(policy: RetryPolicy) -> dict[str, Any]:
     """Return a backoff as JSON holds it."""
     return {
-        "base_ms": int(policy.base_s * 1000),
-        "cap_ms": int(policy.cap_s * 1000),
+        "base_ms": round(policy.base_s * 1000),
+        "cap_ms": round(policy.cap_s * 1000),
         "factor": policy.factor,
         "jitter": policy.jitter,
     }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -49,6 +51,8 @@ def run_in_child(
 def _begin_child() -> None:
     """Leave Ctrl-C to the worker, which lets handlers finish; and do not outlive it, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # it may be killed: what was printed should have been seen
     threading.Thread(target=_leave_with_parent, name="s3queue-parent", daemon=True).start()
 
 
