@@ -22,6 +22,7 @@ PATIENCE_S = 20.0
 
 HANDLERS = """
 import ctypes
+import multiprocessing
 import subprocess
 import sys
 import threading
@@ -38,6 +39,8 @@ def noisy(payload):
     print(f"python {payload}")
     sys.__stdout__.write("kept\\n")
     libc.printf(b"from C %d\\n", payload)
+    if multiprocessing.parent_process():
+        libc.fflush(None)  # a child may be killed at the end, and C keeps lines back
     subprocess.run(["echo", "from a child"], check=True)
 
 def slow(payload):
