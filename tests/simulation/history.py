@@ -45,6 +45,8 @@ class History:
     ended: Counter[str] = field(default_factory=Counter)
     found: list[str] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
+    decided: Counter[str] = field(default_factory=Counter)
+    """Moves put into the outbox, by kind."""
     _left: set[Spot] = field(default_factory=set)
     _claimed_at: dict[Spot, tuple[int, float]] = field(default_factory=dict)
 
@@ -89,6 +91,7 @@ class History:
             self.violation(f"revision {after.revision} was written over {before.revision}: books were lost")
         for text in (*violations(after), *step_violations(before, after)):
             self.violation(text)
+        self.decided.update(line.kind for id_, line in after.outbox.items() if id_ not in before.outbox)
         was, now = _places(before), _places(after)
         for spot in was.keys() - now.keys():
             if spot in self._left:
@@ -180,8 +183,24 @@ class History:
                 self.violation(f"completes once: {id_} ended {self.ended[id_]} times, with {letters[id_]} letters")
         for id_ in self.executed.keys() - set(self.ids.values()):
             self.violation(f"nothing is invented: {id_} was executed and never enqueued")
+        self._check_counters()
         if self.ledger.tickets or self.ledger.outbox:
             self.violation(f"liveness: {len(self.ledger.tickets)} tickets and {len(self.ledger.outbox)} lines are left")
+
+    def _check_counters(self) -> None:
+        """The engine's counters say what happened, unless objects vanished under moves that were counted."""
+        if self.expired:
+            return
+        told = self.ledger.counters
+        happened = {"retried": self.decided["retry"], "dead": self.decided["dead"], "replayed": self.decided["replay"]}
+        for counter, count in happened.items():
+            if told.get(counter, 0) != count:
+                self.violation(
+                    f"counters equal the history: {counter} is {told.get(counter, 0)}, it happened {count} times"
+                )
+        ended = sum(told.get(counter, 0) for counter in ("completed", "discarded", "missing"))
+        if ended != sum(self.ended.values()):
+            self.violation(f"counters equal the history: {ended} ended by the counters, {sum(self.ended.values())} did")
 
     def duplicates(self) -> int:
         """Return how many executions there were beyond one of each attempt of each message (a replay begins anew)."""

@@ -201,6 +201,16 @@ def _never_worn_out() -> Any:
     return patch.object(consumer, "worn_out", lambda *args, **kwargs: "")
 
 
+def _replays_uncounted() -> Any:
+    original = Draft.count
+
+    def count(self: Draft, counter: str, by: int = 1) -> None:
+        if counter != "replayed":
+            original(self, counter, by)
+
+    return patch.object(Draft, "count", count)
+
+
 def _unpinned() -> Any:
     return patch.object(Draft, "pin", lambda self, name, by: None)
 
@@ -238,6 +248,7 @@ MUTANTS = (
     Mutant("replayed twice", "a letter has one replay at a time", _replay_twice, ("calm", "throttling")),
     Mutant("letter journal unread", "a replayed letter is known for an hour", _letter_journal_unread, ("late puts",)),
     Mutant("attempts unlimited", "lost claims count as attempts", _never_worn_out),
+    Mutant("replays uncounted", "counters equal the history", _replays_uncounted),
     Mutant("nothing pinned", "what a claim takes is held while it takes it", _unpinned),
 )
 """Each must be caught; :mod:`tests.simulation.test_mutants` says within how many seeds."""

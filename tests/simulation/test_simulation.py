@@ -17,7 +17,7 @@ from tests.simulation.mutants import MUTANTS
 from tests.simulation.scenario import STORMS, Outcome, Run, Scenario, play, scenario, seeds
 from tests.simulation.shrink import shrink
 
-SEEDS = 12 * len(STORMS)
+SEEDS = 13 * len(STORMS)
 BATCHES = 8
 
 
