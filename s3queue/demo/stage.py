@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from s3queue.clock import Clock, SystemClock
 from s3queue.devserver import HOST, MiniStack
 
 BUCKET = "demo"
@@ -30,6 +31,15 @@ class Stage:
         return [part for name, value in self.place.items() for part in (f"--{name.replace('_', '-')}", value)]
 
 
+def _remove(folder: Path, clock: Clock) -> None:
+    """Remove a folder, again if something was written into it meanwhile."""
+    for _ in range(40):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        clock.sleep(0.05)
+
+
 @contextmanager
 def scratch(keep: bool) -> Iterator[Path]:
     """Make a temporary folder for the time of the block, or for good."""
@@ -38,7 +48,7 @@ def scratch(keep: bool) -> Iterator[Path]:
         yield folder
     finally:
         if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder, SystemClock())
 
 
 @contextmanager
