@@ -85,7 +85,8 @@ class OutcomeUnknown(StoreError):
         super().__init__(
             f"The write of {key!r} was not answered, and reading it back does not show whether it happened.",
             key=key,
-            remedy="Repeat the operation; s3queue recognises its own writes.",
+            remedy="Look before you repeat it: an enqueue that is repeated makes a second message, unless both have the "
+            "same dedup_id.",
         )
 
 

@@ -58,15 +58,18 @@ class Janitor:
         now = self._lane.clock.monotonic()
         self._look(now)
         if flush or _due(self._settled, now, DELETE_AT, DELETE_AFTER_S):
-            self._delete()
+            while self._delete() and flush:
+                pass
         if flush or _due(self._deleted, now, JOURNAL_AT, JOURNAL_AFTER_S):
-            self._journal()
+            while self._journal() and flush:
+                pass
 
-    def _delete(self) -> None:
+    def _delete(self) -> bool:
+        """Delete up to a request of settled objects; return whether there were some and all of them are gone."""
         with self._lock:
             names = list(self._settled)[:PER_REQUEST]
         if not names:
-            return
+            return False
         left = set(self._lane.inbox.delete(names))
         now = self._lane.clock.monotonic()
         with self._lock:
@@ -75,9 +78,10 @@ class Janitor:
                     self._settled.pop(name, None)
                     self._lane.inbox.forget(name)
                     self._deleted[name] = now
+        return not left
 
-    def _journal(self) -> None:
-        """Journal the names that the ledger may forget; those above the cursor wait."""
+    def _journal(self) -> bool:
+        """Journal up to a request of names that the ledger may forget, those above the cursor wait; return whether it did."""
         ledger, now = self._lane.committer.ledger, self._lane.now_ms()
         with self._lock:
             # Names that another process retired meanwhile are nobody's business any more.
@@ -92,6 +96,7 @@ class Janitor:
         with self._lock:
             for name in names:
                 self._deleted.pop(name, None)
+        return bool(names)
 
     def _delete_again(self, names: list[str], ledger: Ledger) -> list[str]:
         """Return the names without those above the cursor that could not be deleted once more.

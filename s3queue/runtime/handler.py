@@ -138,7 +138,8 @@ def call(handler: Handler, takes: int, payload: Any, context: Context, *, manual
 def store_result(consumer: Consumer, delivery: Delivery, value: Any) -> Recorded:
     """Keep what the handler returned and return the outcome; a value that JSON cannot hold makes a dead letter.
 
-    The result is written before the completion is recorded, so a completed message always has one.
+    The result is written before the completion is recorded, so a completed message always has one. It may be that of
+    another attempt, if a worker went on after it had lost its claim: each attempt that ends well writes its value.
     """
     lane = consumer.lane
     try:

@@ -7,12 +7,15 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from s3queue import Queue
 from s3queue.core.codec import decode_journal
 from s3queue.core.transitions import Adopt, Pause, Prune
 from s3queue.core.upkeep import SETTLED_KEPT_MS
 from s3queue.protocol.sweeper import LEFT_BEHIND_MS, Sweep
+from s3queue.store.memory import MemoryStore
 from s3queue.store.port import Page, PutMode, Store
 from tests.protocol.rig import KEYS, LEDGER, Bucket, Killed, Mortal, Process, drain
+from tests.queue.clocks import ManualClock
 from tests.store.faulty import Faulty, Wrapper
 
 HOUR_S = SETTLED_KEPT_MS / 1000
@@ -349,3 +352,27 @@ def test_a_lane_that_was_never_used_is_swept_in_peace() -> None:
     bucket = Bucket.new()
     assert bucket.process().sweeper.sweep() == Sweep()
     assert bucket.ledger().swept_at_ms == bucket.clock.now_ms()
+
+
+def test_a_flush_deletes_and_journals_all_there_is_however_many_requests_it_takes() -> None:
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    queue = Queue("many", store=store, clock=clock, probe=False)
+    for number in range(2_500):
+        queue.enqueue(number)
+    clock.advance(10)
+    assert queue.truncate() == 2_500
+    assert store.list(f"{queue.root}inbox/").entries == ()
+    assert queue.stats().discarded == 2_500
+
+
+def test_a_flush_ends_though_nothing_can_be_deleted() -> None:
+    class Stubborn(Wrapper):
+        def delete_many(self, keys: Sequence[str]) -> tuple[str, ...]:
+            return tuple(keys)
+
+    clock = ManualClock()
+    queue = Queue("stubborn", store=Stubborn(MemoryStore(clock)), clock=clock, probe=False)
+    queue.enqueue_many(range(3))
+    assert queue.process_once(lambda payload: payload) == 3
+    queue.close()
