@@ -10,35 +10,32 @@ from typing import Any, Self
 
 from s3queue.clock import Clock, SystemClock
 from s3queue.connection import Connection
-from s3queue.core.codec import decode_result
 from s3queue.core.keys import (
     MAX_MESSAGES_PER_OBJECT,
     check_label,
     check_prefix,
     check_queue_name,
 )
-from s3queue.core.message import Message
 from s3queue.core.payload import PLAIN, PayloadCodec, check_payload
 from s3queue.core.retry import RetryPolicy
 from s3queue.core.settings import Settings
-from s3queue.core.transitions import Discard, Pause
-from s3queue.errors import InvalidInput, InvalidSetting
-from s3queue.events import Events, Listener
+from s3queue.errors import InvalidSetting
+from s3queue.events import Events
 from s3queue.ids import Ids, SystemIds
+from s3queue.operating import Operating
 from s3queue.options import locate, make_settings
 from s3queue.producer import BufferingProducer
 from s3queue.producing import produce
-from s3queue.protocol import census
-from s3queue.protocol.census import Stats
 from s3queue.protocol.dead_letters import DeadLetters
 from s3queue.received import ReceivedMessage
 from s3queue.runtime.handler import Handler, Runner
+from s3queue.sharing import Sharing
 from s3queue.store.metered import Meter
 from s3queue.store.opening import Access, raw_store, split_queue
-from s3queue.store.port import Store, fetch, walk
+from s3queue.store.port import Store
 
 
-class Queue:
+class Queue(Operating, Sharing):
     """A job queue in a bucket (or a folder, or memory), shared by everybody who opens it under the same name.
 
     ``Queue("emails", bucket="prod")`` is on S3, with ``endpoint_url``, ``region`` and ``profile`` as in the AWS CLI;
@@ -278,95 +275,11 @@ class Queue:
         connection.flush()
         return processed
 
-    # -- looking --
+    # -- closing --
 
-    def stats(self) -> Stats:
-        """Count messages by state: a LIST per thousand objects and letters, and one GET; no message is read."""
-        return census.take([self.connect().lane])
-
-    def count(self, state: str) -> int:
-        """Return how many messages are in a state: a field of :class:`Stats`, such as ``pending`` or ``completed``."""
-        numbers = self.stats().as_dict()
-        value = numbers.get(state)
-        if not isinstance(value, int) or isinstance(value, bool) or state == "at_ms":
-            raise InvalidSetting(
-                f"There is no state {state!r}.", remedy=f"Use one of {', '.join((*census.STATES, 'completed'))}."
-            )
-        return value
-
-    def peek(self, limit: int = 10) -> list[Message]:
-        """Return up to ``limit`` messages that wait, next first, without claiming them; a GET per object."""
-        return list(census.peek(self.connect().lane, limit)) if limit > 0 else []
-
-    def result(self, message_id: str) -> Any:
-        """Return what the handler returned for a completed message (queues with ``results=True``); raise NotFound."""
-        lane = self.connect().lane
-        key = lane.keys.result(message_id)
-        found = fetch(lane.store, key)
-        return decode_result(found.body, key)
-
-    def on(self, event: str, listener: Listener) -> None:
-        """Call ``listener(event)`` whenever this process sees that event; ``"*"`` for all. See :data:`s3queue.events.EVENTS`."""
-        self.events.on(event, listener)
-
-    # -- operating --
-
-    def configure(self, **changes: Any) -> Settings:
-        """Change the queue's settings for all processes (the keywords of the constructor); they follow within seconds."""
-        make_settings(**changes)
-        return self.connect().register.change(lambda found: make_settings(found, **changes))
-
-    def pause(self) -> None:
-        """Refuse claims from now on, for all workers; what is claimed is finished, enqueueing goes on."""
-        self.connect().lane.committer.commit(Pause(True), fresh=True)
-
-    def resume(self) -> None:
-        """Allow claims again."""
-        self.connect().lane.committer.commit(Pause(False), fresh=True)
-
-    def truncate(self, *, dead_letters: bool = False) -> int:
-        """Throw away every message that waits or is being processed, and return how many; live claims are fenced off.
-
-        Each is recorded as discarded before it is deleted. With ``dead_letters`` these go too.
-        """
-        connection = self.connect()
-        lane, janitor = connection.lane, connection.janitor
-        connection.sweeper.sweep()
-        (gone,) = lane.committer.commit(Discard(in_flight=True), fresh=True)
-        names = list(census.lane_names(lane))
-        for start in range(0, len(names), MAX_MESSAGES_PER_OBJECT):
-            some = tuple(names[start : start + MAX_MESSAGES_PER_OBJECT])
-            (count,) = lane.committer.commit(Discard(some), fresh=True)
-            gone += count
-            janitor.note(some)
-        janitor.note(lane.committer.ledger.settled)
-        janitor.tick(flush=True)
-        if dead_letters:
-            self.dlq.purge()
-        return int(gone)
-
-    def delete(self, *, force: bool = False) -> int:
-        """Remove the queue and everything in it; return how many objects were deleted.
-
-        Refused while messages are unfinished, unless ``force``. Workers that still run stop with QueueGone.
-        """
-        stats = self.stats()
-        if not force and (stats.unfinished or stats.dead):
-            raise InvalidInput(
-                f"Queue {self.name!r} still has {stats.unfinished} messages and {stats.dead} dead letters.",
-                remedy="Drain or truncate it first, or use force=True to throw them away.",
-            )
-        self.pause()
-        connection = self.connect()
-        # The ledger, which is paused, goes last: while it is there, no claim can be made on a half-deleted queue.
-        keys = sorted(walk(connection.store, self.root), key=lambda key: key == connection.keys.ledger(0))
-        gone = 0
-        for start in range(0, len(keys), MAX_MESSAGES_PER_OBJECT):
-            some = keys[start : start + MAX_MESSAGES_PER_OBJECT]
-            gone += len(some) - len(connection.store.delete_many(some))
+    def _forget(self) -> None:
         with self._lock:
             self._connection = None
-        return gone
 
     def close(self) -> None:
         """Clean up after this process and give back connections; the queue can be used again afterwards."""
