@@ -20,8 +20,21 @@ DEFAULT_FOLDER = ".s3queue"
 MAX_OBJECT_BYTES = 4 << 20
 MAX_DELAY_S = 366 * 86_400
 MAX_HEADERS = 64
-_KEYWORDS = {"visibility_timeout": "visibility_timeout_s", "dedup_ttl": "dedup_ttl_s"}
-_SETTINGS = {"visibility_timeout", "max_attempts", "retry", "failure", "results", "dedup_ttl", "max_payload_bytes"}
+_KEYWORDS = {name: f"{name}_s" for name in ("visibility_timeout", "dedup_ttl", "result_ttl", "history_ttl")}
+_SETTINGS = {
+    "visibility_timeout",
+    "max_attempts",
+    "retry",
+    "failure",
+    "lanes",
+    "order",
+    "results",
+    "result_ttl",
+    "history",
+    "history_ttl",
+    "dedup_ttl",
+    "max_payload_bytes",
+}
 
 
 def locate(bucket: str | None, url: str | None, prefix: str | None) -> Location:
@@ -54,7 +67,15 @@ def make_settings(base: Settings | None = None, **changes: Any) -> Settings:
     given = {_KEYWORDS.get(name, name): value for name, value in changes.items() if value is not None}
     if not isinstance(given.get("retry", RetryPolicy()), RetryPolicy):
         raise InvalidSetting(f"retry is {given['retry']!r}.", remedy="Use s3queue.RetryPolicy(base_s=…, cap_s=…).")
-    return replace(base or Settings(), **given)
+    before = base or Settings()
+    if given.get("lanes") == "auto":
+        given["lanes"], given["lanes_auto"] = before.lanes, True
+    elif "lanes" in given:
+        given["lanes_auto"] = False
+    if before.strict and given.get("order", before.order) != before.order:
+        raise InvalidSetting(f"order is {before.order!r}.", remedy="A strictly ordered queue stays one: make another.")
+    changed = replace(before, **given)
+    return replace(changed, lanes_ever=changed.lanes_served)
 
 
 def check_shape(

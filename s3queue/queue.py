@@ -42,8 +42,9 @@ class Queue(Operating, Sharing):
     ``url`` may be ``s3://bucket/prefix``, ``file:///folder`` or ``memory://name`` instead; with neither, the folder
     ``.s3queue`` below the current one is used. Nothing is asked of the store before the first call that needs it.
 
-    Settings of the queue (``visibility_timeout`` in seconds, ``max_attempts``, ``retry``, ``failure``, ``results``,
-    ``dedup_ttl`` in seconds, ``max_payload_bytes``) are written when the queue is made; later, what the bucket says counts:
+    Settings of the queue (``visibility_timeout`` in seconds, ``max_attempts``, ``retry``, ``failure``, ``lanes`` (a
+    number, or "auto"), ``order`` (fifo, lifo, strict, strict-group), ``results`` and ``history`` with ``result_ttl`` and
+    ``history_ttl`` in seconds, ``dedup_ttl`` in seconds, ``max_payload_bytes``) are written when the queue is made; later, what the bucket says counts:
     :meth:`configure` changes it. ``codec`` packs payloads. ``probe=False`` skips the test of the store's conditions.
 
     Raises InvalidName or InvalidSetting at once; StoreRefused, UnsafeStore or StoreUnavailable from the first call on.
@@ -63,7 +64,12 @@ class Queue(Operating, Sharing):
         max_attempts: int | None = None,
         retry: RetryPolicy | None = None,
         failure: str | None = None,
+        lanes: int | str | None = None,
+        order: str | None = None,
         results: bool | None = None,
+        result_ttl: float | None = None,
+        history: bool | None = None,
+        history_ttl: float | None = None,
         dedup_ttl: float | None = None,
         max_payload_bytes: int | None = None,
         codec: PayloadCodec = PLAIN,
@@ -86,7 +92,12 @@ class Queue(Operating, Sharing):
             max_attempts=max_attempts,
             retry=retry,
             failure=failure,
+            lanes=lanes,
+            order=order,
             results=results,
+            result_ttl=result_ttl,
+            history=history,
+            history_ttl=history_ttl,
             dedup_ttl=dedup_ttl,
             max_payload_bytes=max_payload_bytes,
         )

@@ -11,6 +11,11 @@ from s3queue.errors import InvalidSetting
 
 MAX_VISIBILITY_S = 12 * 3600
 MAX_DEDUP_S = 366 * 86_400
+MAX_KEPT_S = 10 * 366 * 86_400
+MAX_LANES = 256
+ORDERS = ("fifo", "lifo", "strict", "strict-group")
+"""Oldest or newest first as far as is cheap; or, at the price of waiting, in the order of enqueueing, one at a time in
+the whole queue or in each group."""
 DEFAULT_MAX_PAYLOAD_BYTES = 1 << 20
 
 
@@ -20,7 +25,10 @@ class Settings:
 
     ``visibility_timeout_s``: how long a claim hides a message unless it is extended. ``priorities``: the levels in
     use, each of which workers list. ``dedup_ttl_s``: how long a ``dedup_id`` is remembered. ``probed_at_ms``: when the
-    store was found to keep its conditions; 0 for never.
+    store was found to keep its conditions; 0 for never. ``lanes``: how many lanes producers fill; ``lanes_ever``: how
+    many were ever filled, all of which workers serve; ``lanes_auto``: whether coordinators tune them. ``order``: how
+    messages are handed out (:data:`ORDERS`). ``history``: whether completed messages are recorded one by one;
+    ``results`` and history are kept for ``result_ttl_s`` and ``history_ttl_s``.
     """
 
     visibility_timeout_s: float = 30.0
@@ -29,7 +37,13 @@ class Settings:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     lanes: int = 1
     priorities: tuple[int, ...] = (0,)
+    lanes_ever: int = 0
+    lanes_auto: bool = False
+    order: str = "fifo"
     results: bool = False
+    result_ttl_s: float = 7 * 86_400.0
+    history: bool = False
+    history_ttl_s: float = 30 * 86_400.0
     dedup_ttl_s: float = 86_400.0
     max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES
     probed_at_ms: int = 0
@@ -38,13 +52,31 @@ class Settings:
         _check("visibility_timeout", self.visibility_timeout_s, 1, MAX_VISIBILITY_S, "seconds")
         _check("max_attempts", self.max_attempts, 1, 1000, "attempts")
         _check("dedup_ttl", self.dedup_ttl_s, 1, MAX_DEDUP_S, "seconds")
-        _check("lanes", self.lanes, 1, 256, "lanes")
+        _check("lanes", self.lanes, 1, MAX_LANES, "lanes")
+        _check("result_ttl", self.result_ttl_s, 60, MAX_KEPT_S, "seconds")
+        _check("history_ttl", self.history_ttl_s, 3600, MAX_KEPT_S, "seconds")
+        if self.order not in ORDERS:
+            raise InvalidSetting(f"order is {self.order!r}.", remedy=f"Use one of {', '.join(ORDERS)}.")
+        if self.strict and self.lanes > 1:
+            raise InvalidSetting(
+                f"order is {self.order!r} and lanes is {self.lanes}.", remedy="A strictly ordered queue has one lane."
+            )
         _check("max_payload_bytes", self.max_payload_bytes, 1, 64 << 20, "bytes")
         levels = self.priorities
         if not levels or any(type(level) is not int or not 0 <= level <= MAX_PRIORITY for level in levels):
             raise InvalidSetting(f"priorities is {levels!r}.", remedy=f"Use whole numbers from 0 to {MAX_PRIORITY}.")
         if self.failure not in STRATEGIES:
             raise InvalidSetting(f"failure is {self.failure!r}.", remedy=f"Use one of {', '.join(STRATEGIES)}.")
+
+    @property
+    def strict(self) -> bool:
+        """Whether order is kept at the price of waiting."""
+        return self.order.startswith("strict")
+
+    @property
+    def lanes_served(self) -> int:
+        """How many lanes may hold messages: a producer that has not heard of fewer lanes fills the old ones."""
+        return max(self.lanes, self.lanes_ever)
 
     @property
     def lease_ms(self) -> int:
@@ -67,6 +99,8 @@ def to_wire(settings: Settings) -> dict[str, Any]:
     wire = asdict(settings)
     wire["visibility_timeout_ms"] = round(wire.pop("visibility_timeout_s") * 1000)
     wire["dedup_ttl_ms"] = round(wire.pop("dedup_ttl_s") * 1000)
+    for name in ("result_ttl", "history_ttl"):
+        wire[f"{name}_ms"] = round(wire.pop(f"{name}_s") * 1000)
     wire["retry"] = policy_to_wire(settings.retry)
     return wire
 
@@ -88,14 +122,21 @@ def policy_from_wire(wire: dict[str, Any]) -> RetryPolicy:
 
 def from_wire(wire: dict[str, Any]) -> Settings:
     """Return the settings in a JSON object; KeyError, TypeError or InvalidSetting if they are none."""
+    default = Settings()
     return Settings(
         visibility_timeout_s=wire["visibility_timeout_ms"] / 1000,
         max_attempts=wire["max_attempts"],
         failure=wire["failure"],
         retry=policy_from_wire(wire["retry"]),
         lanes=wire["lanes"],
+        lanes_ever=wire.get("lanes_ever", default.lanes_ever),
+        lanes_auto=wire.get("lanes_auto", default.lanes_auto),
+        order=wire.get("order", default.order),
         priorities=tuple(wire["priorities"]),
         results=wire["results"],
+        result_ttl_s=wire.get("result_ttl_ms", default.result_ttl_s * 1000) / 1000,
+        history=wire.get("history", default.history),
+        history_ttl_s=wire.get("history_ttl_ms", default.history_ttl_s * 1000) / 1000,
         dedup_ttl_s=wire["dedup_ttl_ms"] / 1000,
         max_payload_bytes=wire["max_payload_bytes"],
         probed_at_ms=wire["probed_at_ms"],
