@@ -32,7 +32,8 @@ class Claim:
 
     Replies with :class:`Claimed`. At most ``max_objects`` are touched; names in ``skip`` are left to others.
     ``suspects``: whether messages whose claim ran out may be taken (a worker holds one group of them at a time, as one
-    of them may kill it).
+    of them may kill it). Who ``follows`` takes only what is assigned to it while a coordinator other than its own
+    process (``instance``) has the lead, and leaves listings and rescues to that; anybody else takes what is free.
     """
 
     worker: str
@@ -43,37 +44,53 @@ class Claim:
     suspects: bool = True
     max_attempts: int = 3
     max_objects: int = 1000
+    instance: str = ""
+    follows: bool = False
 
     def apply(self, draft: Draft, now: int) -> Claimed:
         """Rescue what stalled, then take; the cursor moves over what is ticketed."""
         if draft.paused:
             return Claimed(paused=True)
-        rescued = rescue(draft, now)
+        led = self._is_led(draft, now)
+        rescued = () if led else rescue(draft, now)
+        if self.follows:  # no reason to write: it goes with the next commit that has one
+            held = sum(ticket.size for ticket in draft.tickets.values() if ticket.worker == self.worker)
+            draft.rooms[self.worker] = self.room + held
         taking = _Taking(self, draft, now)
-        listings = {listing.rank: listing for listing in self.listings}
-        free = [ticket for ticket in draft.tickets.values() if not ticket.claimed] if self.room else []
+        listings = {} if led else {listing.rank: listing for listing in self.listings}
+        free = [ticket for ticket in draft.tickets.values() if self._may_take(ticket, now, led=led)] if self.room else []
         ranks = {part_rank for ticket in free for part_rank in {rank_in(part.name) for part in ticket.parts}}
         for rank in sorted(ranks | listings.keys()):
             taking.from_available(rank, free)
             if rank in listings:
                 taking.from_listing(listings[rank])
         tickets = taking.tickets()
-        for listing in self.listings:
+        for listing in listings.values():
             advance_cursor(draft, listing)
-        return Claimed(tickets, rescued, full=taking.room <= 0)
+        return Claimed(tickets, rescued, full=taking.room <= 0, led=led)
+
+    def _is_led(self, draft: Draft, now: int) -> bool:
+        leader = draft.leader
+        return self.follows and leader is not None and leader.until_ms > now and leader.instance != self.instance
+
+    def _may_take(self, ticket: Ticket, now: int, *, led: bool) -> bool:
+        if ticket.claimed or ticket.assigned_to == self.worker:
+            return not ticket.claimed
+        return not led and ticket.assigned_until_ms <= now
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """What a claim got: tickets that hold the caller's token; and the tickets that were rescued on the way.
 
-    ``full``: there was no room for more, so there may be more.
+    ``full``: there was no room for more, so there may be more. ``led``: only what is assigned was to be had.
     """
 
     tickets: tuple[Ticket, ...] = ()
     rescued: tuple[Ticket, ...] = ()
     paused: bool = False
     full: bool = False
+    led: bool = False
 
 
 class _Taking:

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from s3queue.core.keys import ObjectName, message_id_at
-from s3queue.core.ledger import Ledger, Line, Part, Rescue, Ticket
+from s3queue.core.ledger import Leader, Ledger, Line, Part, Rescue, Ticket
 from s3queue.core.message import AttemptError, DeadLetter, Message, Reservation
 from s3queue.core.payload import PLAIN, PayloadCodec, Seal
 from s3queue.core.settings import Settings, from_wire, policy_from_wire, policy_to_wire, to_wire
@@ -95,6 +95,8 @@ def encode_ledger(ledger: Ledger) -> bytes:
             "outbox": {line.id: _line_wire(line) for line in ledger.outbox.values()},
             "counters": ledger.counters,
             "latency_ms": ledger.latency_ms,
+            "leader": asdict(ledger.leader) if ledger.leader else None,
+            "rooms": ledger.rooms,
         },
     )
 
@@ -118,7 +120,14 @@ def _ledger(wire: Wire) -> Ledger:
         outbox={id_: _line(id_, line) for id_, line in wire["outbox"].items()},
         counters={str(name): int(value) for name, value in wire["counters"].items()},
         latency_ms={int(bound): int(value) for bound, value in wire["latency_ms"].items()},
+        leader=_leader(wire["leader"]) if wire.get("leader") else None,
+        rooms={str(worker): int(room) for worker, room in wire.get("rooms", {}).items()},
     )
+
+
+def _leader(wire: Wire) -> Leader:
+    worker, instance = _is(wire["worker"], str), _is(wire["instance"], str)
+    return Leader(worker, instance, int(wire["epoch"]), int(wire["until_ms"]), int(wire["fleet"]))
 
 
 def _ticket_wire(ticket: Ticket) -> Wire:
@@ -135,6 +144,12 @@ def _ticket_wire(ticket: Ticket) -> Wire:
             "claimed_at_ms": ticket.claimed_at_ms,
             "expires_at_ms": ticket.expires_at_ms,
         }
+    elif ticket.assigned_to:
+        wire |= {
+            "assigned_to": ticket.assigned_to,
+            "assigned_until_ms": ticket.assigned_until_ms,
+            "epoch": ticket.epoch,
+        }
     return wire
 
 
@@ -148,7 +163,13 @@ def _ticket(id_: str, wire: Wire) -> Ticket:
         for name, ranges, *more in wire["messages"]
     )
     if wire["state"] == "available":
-        return Ticket(id_, parts)
+        return Ticket(
+            id_,
+            parts,
+            assigned_to=_is(wire.get("assigned_to", ""), str),
+            assigned_until_ms=int(wire.get("assigned_until_ms", 0)),
+            epoch=int(wire.get("epoch", 0)),
+        )
     return Ticket(
         id_,
         parts,

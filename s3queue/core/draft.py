@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from s3queue.core.ledger import Ledger, Line, Part, Ticket
+from s3queue.core.ledger import Leader, Ledger, Line, Part, Ticket
 
 WRITER_KEPT_MS = 3_600_000
 """A writer unheard of for an hour is dropped: its lost answers are long past (S3 refuses a signature after 15 minutes)."""
@@ -29,6 +29,8 @@ class Draft:
         self.outbox = dict(ledger.outbox)
         self.counters = dict(ledger.counters)
         self.latency_ms = dict(ledger.latency_ms)
+        self.leader = ledger.leader
+        self.rooms = dict(ledger.rooms)
         self._serial = 0
         self._holders: dict[str, int] = {}
         self._line_to: dict[str, str] = {}
@@ -120,6 +122,11 @@ class Draft:
             self.outbox[line_id] = replace(line, written=True)
             self.dirty = True
 
+    def lead(self, leader: Leader) -> None:
+        """Write down who coordinates."""
+        self.leader = leader
+        self.dirty = True
+
     def close(self, name: str, now: int) -> None:
         """Settle the object if nothing needs it any more."""
         if not self.known(name):
@@ -142,6 +149,8 @@ class Draft:
             outbox=self.outbox,
             counters=self.counters,
             latency_ms=self.latency_ms,
+            leader=self.leader,
+            rooms=self.rooms,
         )
 
 

@@ -49,7 +49,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Messages that are claimed as one. ``token`` is 0 while available; a fencing token that only grows once claimed."""
+    """Messages that are claimed as one. ``token`` is 0 while available; a fencing token that only grows once claimed.
+
+    ``assigned_to``: for which worker a coordinator (in its term ``epoch``) published it; others leave it alone until
+    ``assigned_until_ms``.
+    """
 
     id: str
     parts: tuple[Part, ...]
@@ -57,6 +61,9 @@ class Ticket:
     token: int = 0
     claimed_at_ms: int = 0
     expires_at_ms: int = 0
+    assigned_to: str = ""
+    assigned_until_ms: int = 0
+    epoch: int = 0
 
     @property
     def claimed(self) -> bool:
@@ -95,6 +102,20 @@ class Line:
         return self.kind != "replay"
 
 
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """The lane's coordinator: which worker, under which name of its process, in which term, until when (store time).
+
+    ``fleet``: how many workers it knows of. ``until_ms`` is 0 once it has resigned.
+    """
+
+    worker: str
+    instance: str
+    epoch: int
+    until_ms: int
+    fleet: int = 0
+
+
 COUNTERS = (
     "ticketed",
     "claimed",
@@ -116,7 +137,8 @@ class Ledger:
     ``writers``: each writer's last commit number and when it was made, so that a writer whose answer was lost can read
     whether its commit landed. ``cursors``: by rank, the name up to which every object has been ticketed.
     ``settled``: name → when. ``forgotten_at_revision``: when settled names were last dropped. ``latency_ms``:
-    histogram of enqueue → completed, by upper bound in ms.
+    histogram of enqueue → completed, by upper bound in ms. ``leader``: who coordinates, or did last. ``rooms``: how
+    many messages in all each worker would hold, as it said with its last claim.
     """
 
     revision: int = 0
@@ -131,6 +153,12 @@ class Ledger:
     outbox: Mapping[str, Line] = field(default_factory=dict)
     counters: Mapping[str, int] = field(default_factory=dict)
     latency_ms: Mapping[int, int] = field(default_factory=dict)
+    leader: Leader | None = None
+    rooms: Mapping[str, int] = field(default_factory=dict)
+
+    def led_at(self, now: int) -> Leader | None:
+        """Return the coordinator whose term has not run out at ``now`` (store time in ms)."""
+        return self.leader if self.leader is not None and self.leader.until_ms > now else None
 
     def cursor(self, rank: int) -> str:
         """Return the name up to which ``rank`` has been ticketed; '' for none."""

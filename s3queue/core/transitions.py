@@ -12,6 +12,9 @@ Settle        processing → completed / scheduled again / dead                 
 Extend        a lease's end                                                   the token no longer holds the ticket
 Release       processing → available                                          the token no longer holds the message
 Reset         processing → available, by an operator                          the ticket is not claimed
+Lead          nobody leads → this worker coordinates                          somebody else's term runs
+Publish       inbox, available → assigned to workers with room                the term is over
+Leave         a worker's lead and assignments end                             –
 Adopt         late arrival → available                                        names were forgotten since it was judged
 Strike        outbox line → done                                              the line is gone already
 Replay        dead → outbox                                                   the letter is being replayed already
@@ -27,6 +30,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from s3queue.core.claiming import Claim, Claimed, Listing, Reset, Swept
+from s3queue.core.dispatch import Lead, Leave, Publish, Published
 from s3queue.core.draft import Draft
 from s3queue.core.ledger import Ledger
 from s3queue.core.settling import Extend, Handle, Outcome, Release, Settle
@@ -40,10 +44,14 @@ __all__ = [
     "Extend",
     "Forget",
     "Handle",
+    "Lead",
+    "Leave",
     "Listing",
     "Outcome",
     "Pause",
     "Prune",
+    "Publish",
+    "Published",
     "Release",
     "Replay",
     "Request",
