@@ -8,71 +8,23 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any
 
+from s3queue.core.document import Wire, dump, is_a, read
 from s3queue.core.keys import ObjectName, message_id_at
 from s3queue.core.ledger import Leader, Ledger, Line, Part, Rescue, Ticket
 from s3queue.core.message import AttemptError, DeadLetter, Message, Reservation
 from s3queue.core.payload import PLAIN, PayloadCodec, Seal
 from s3queue.core.settings import Settings, from_wire, policy_from_wire, policy_to_wire, to_wire
-from s3queue.errors import CorruptObject, NewerFormat
-
-VERSIONS = {"ledger": 1, "messages": 1, "letter": 1, "queue": 1, "settled": 1, "result": 1, "reservation": 1}
-
-T = TypeVar("T")
-Wire = dict[str, Any]
-
-
-def dump(kind: str, fields: Wire) -> bytes:
-    """Return the bytes of an object of this kind."""
-    document = {"format": f"s3queue.{kind}/{VERSIONS[kind]}", **fields}
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-
-
-def load(kind: str, body: bytes, key: str) -> Wire:
-    """Return the fields of an object of this kind; CorruptObject or NewerFormat if it is none."""
-    if not body:
-        raise CorruptObject(key, "it is empty")
-    try:
-        document = json.loads(body)
-    except RecursionError:
-        raise CorruptObject(key, "it is nested too deeply") from None
-    except ValueError as error:
-        raise CorruptObject(key, f"it is no JSON ({error})") from None
-    if not isinstance(document, dict):
-        raise CorruptObject(key, "it is no JSON object")
-    found = document.get("format")
-    name, _, version = str(found).partition("/")
-    if name != f"s3queue.{kind}" or not (version.isascii() and version.isdigit()):
-        raise CorruptObject(key, f"it has format {found!r}, not 's3queue.{kind}/…': it is foreign")
-    if len(version) > 9 or int(version) > VERSIONS[kind]:
-        raise NewerFormat(key, str(found), f"s3queue.{kind}/{VERSIONS[kind]}")
-    return document
-
-
-def _is(value: Any, *kinds: type) -> Any:
-    """Return ``value`` if it is of one of these very types: what is not would break far from here."""
-    if type(value) not in kinds:
-        raise TypeError(f"{value!r:.80} is no {kinds[0].__name__}")
-    return value
+from s3queue.errors import CorruptObject
 
 
 def _name(value: Any) -> str:
-    if ObjectName.parse(_is(value, str)) is None:
+    if ObjectName.parse(is_a(value, str)) is None:
         raise ValueError(f"{value!r:.80} names no message object")
     return str(value)
-
-
-def _read(kind: str, body: bytes, key: str, build: Callable[[Wire], T]) -> T:
-    wire = load(kind, body, key)
-    try:
-        return build(wire)
-    except CorruptObject:
-        raise
-    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
-        raise CorruptObject(key, f"a field is missing or wrong ({type(error).__name__}: {error})") from None
 
 
 # -- ledger -----------------------------------------------------------------------------------------------------------
@@ -103,13 +55,13 @@ def encode_ledger(ledger: Ledger) -> bytes:
 
 def decode_ledger(body: bytes, key: str) -> Ledger:
     """Return the ledger in ``body``."""
-    return _read("ledger", body, key, _ledger)
+    return read("ledger", body, key, _ledger)
 
 
 def _ledger(wire: Wire) -> Ledger:
     return Ledger(
         revision=int(wire["revision"]),
-        write_id=_is(wire["write_id"], str),
+        write_id=is_a(wire["write_id"], str),
         paused=bool(wire["paused"]),
         swept_at_ms=int(wire["swept_at_ms"]),
         forgotten_at_revision=int(wire["forgotten_at_revision"]),
@@ -126,7 +78,7 @@ def _ledger(wire: Wire) -> Ledger:
 
 
 def _leader(wire: Wire) -> Leader:
-    worker, instance = _is(wire["worker"], str), _is(wire["instance"], str)
+    worker, instance = is_a(wire["worker"], str), is_a(wire["instance"], str)
     return Leader(worker, instance, int(wire["epoch"]), int(wire["until_ms"]), int(wire["fleet"]))
 
 
@@ -166,14 +118,14 @@ def _ticket(id_: str, wire: Wire) -> Ticket:
         return Ticket(
             id_,
             parts,
-            assigned_to=_is(wire.get("assigned_to", ""), str),
+            assigned_to=is_a(wire.get("assigned_to", ""), str),
             assigned_until_ms=int(wire.get("assigned_until_ms", 0)),
             epoch=int(wire.get("epoch", 0)),
         )
     return Ticket(
         id_,
         parts,
-        _is(wire["worker"], str),
+        is_a(wire["worker"], str),
         int(wire["token"]),
         int(wire["claimed_at_ms"]),
         int(wire["expires_at_ms"]),
@@ -190,9 +142,9 @@ def _line(id_: str, wire: Wire) -> Line:
     if wire["kind"] not in ("retry", "dead", "replay"):
         raise ValueError(f"there is no move {wire['kind']!r:.80}")
     for field in ("source", "target", "message_id"):
-        _is(wire[field], str)
+        is_a(wire[field], str)
     for field in ("index", "decided_at_ms", "attempts"):
-        _is(wire.get(field, 0), int)
+        is_a(wire.get(field, 0), int)
     return Line(id=id_, **{**wire, "errors": _errors(wire)})
 
 
@@ -218,15 +170,15 @@ def _message_wire(message: Message, derived_id: str) -> Wire:
 
 def _message(wire: Wire, derived_id: str, payload: Any, enqueued_at_ms: int) -> Message:
     return Message(
-        id=_is(wire.get("id", derived_id), str),
+        id=is_a(wire.get("id", derived_id), str),
         payload=payload,
         enqueued_at_ms=int(wire.get("enqueued_at_ms", enqueued_at_ms)),
-        priority=_is(wire.get("priority", 0), int),
+        priority=is_a(wire.get("priority", 0), int),
         attempts=int(wire.get("attempts", 0)),
-        max_attempts=_is(wire.get("max_attempts"), int, type(None)),
+        max_attempts=is_a(wire.get("max_attempts"), int, type(None)),
         retry=policy_from_wire(wire["retry"]) if "retry" in wire else None,
-        group=_is(wire.get("group"), str, type(None)),
-        headers=_is(wire.get("headers", {}), dict),
+        group=is_a(wire.get("group"), str, type(None)),
+        headers=is_a(wire.get("headers", {}), dict),
         errors=_errors(wire),
     )
 
@@ -240,13 +192,13 @@ def _seal(payloads: list[Any], codec: PayloadCodec) -> Wire:
 
 def _open(wire: Wire, key: str, seal: Seal) -> list[Any]:
     if "payloads" in wire:
-        return list(_is(wire["payloads"], list))
+        return list(is_a(wire["payloads"], list))
     codec = seal.find(wire["codec"], key)
     try:
         payloads = json.loads(codec.decode(base64.b64decode(wire["sealed"], validate=True)))
     except Exception as error:  # the codec is the user's: whatever it raises, this object is what it cannot read
         raise CorruptObject(key, f"codec {codec.name!r} cannot open it ({type(error).__name__}: {error})") from error
-    return list(_is(payloads, list))
+    return list(is_a(payloads, list))
 
 
 def encode_messages(name: ObjectName, messages: Sequence[Message], codec: PayloadCodec = PLAIN) -> bytes:
@@ -277,7 +229,7 @@ def decode_messages(body: bytes, key: str, name: ObjectName, seal: Seal) -> list
             for index, (entry, payload) in enumerate(zip(entries, payloads, strict=True))
         ]
 
-    return _read("messages", body, key, build)
+    return read("messages", body, key, build)
 
 
 def encode_letter(letter: DeadLetter, codec: PayloadCodec = PLAIN) -> bytes:
@@ -302,7 +254,7 @@ def decode_letter(body: bytes, key: str, seal: Seal) -> DeadLetter:
         message = _message(wire["message"], wire["id"], payload, int(wire["enqueued_at_ms"]))
         return DeadLetter(message, int(wire["dead_at_ms"]), wire["reason"], wire["source"])
 
-    return _read("letter", body, key, build)
+    return read("letter", body, key, build)
 
 
 # -- the small ones ---------------------------------------------------------------------------------------------------
@@ -315,7 +267,7 @@ def encode_settings(settings: Settings) -> bytes:
 
 def decode_settings(body: bytes, key: str) -> Settings:
     """Return the settings in ``queue.json``."""
-    return _read("queue", body, key, from_wire)
+    return read("queue", body, key, from_wire)
 
 
 def encode_journal(names: Sequence[str]) -> bytes:
@@ -325,7 +277,7 @@ def encode_journal(names: Sequence[str]) -> bytes:
 
 def decode_journal(body: bytes, key: str) -> frozenset[str]:
     """Return the names in a journal object."""
-    return _read("settled", body, key, lambda wire: frozenset(map(str, wire["names"])))
+    return read("settled", body, key, lambda wire: frozenset(map(str, wire["names"])))
 
 
 def encode_reservation(reservation: Reservation) -> bytes:
@@ -340,7 +292,7 @@ def decode_reservation(body: bytes, key: str) -> Reservation:
         times = int(wire["reserved_at_ms"]), int(wire["expires_at_ms"])
         return Reservation(str(wire["message_id"]), str(wire["name"]), *times, bool(wire["written"]))
 
-    return _read("reservation", body, key, build)
+    return read("reservation", body, key, build)
 
 
 def encode_result(message_id: str, value: Any, completed_at_ms: int) -> bytes:
@@ -350,4 +302,4 @@ def encode_result(message_id: str, value: Any, completed_at_ms: int) -> bytes:
 
 def decode_result(body: bytes, key: str) -> Any:
     """Return the value that the handler returned."""
-    return _read("result", body, key, lambda wire: wire["value"])
+    return read("result", body, key, lambda wire: wire["value"])
