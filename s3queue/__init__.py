@@ -20,6 +20,8 @@ from s3queue.errors import (
     InvalidPayload,
     InvalidSetting,
     LeaseLost,
+    LockHeld,
+    LockLost,
     NewerFormat,
     NonRetriable,
     NotFound,
@@ -34,6 +36,8 @@ from s3queue.errors import (
 )
 from s3queue.protocol.census import Stats
 from s3queue.protocol.dead_letters import Replayed
+from s3queue.protocol.locks import Lock, LockInfo
+from s3queue.protocol.schedules import Schedule
 from s3queue.queue import Queue
 from s3queue.received import ReceivedMessage
 from s3queue.runtime.context import Context
@@ -52,6 +56,10 @@ __all__ = [
     "InvalidPayload",
     "InvalidSetting",
     "LeaseLost",
+    "Lock",
+    "LockHeld",
+    "LockInfo",
+    "LockLost",
     "Message",
     "NewerFormat",
     "NonRetriable",
@@ -64,6 +72,7 @@ __all__ = [
     "RetryLater",
     "RetryPolicy",
     "S3QueueError",
+    "Schedule",
     "Stats",
     "StoreError",
     "StoreRefused",

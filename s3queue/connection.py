@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from s3queue.clock import Clock
+from s3queue.coordination import Hints, NoHints
 from s3queue.core.codec import decode_ledger, encode_ledger
 from s3queue.core.keys import Keys
 from s3queue.core.payload import PayloadCodec
@@ -14,17 +15,18 @@ from s3queue.errors import CorruptObject, S3QueueError
 from s3queue.events import Events
 from s3queue.ids import Ids
 from s3queue.protocol.committer import Committer
-from s3queue.protocol.consumer import Consumer
+from s3queue.protocol.history import HistoryWriter
 from s3queue.protocol.inbox import Inbox, Scanner
-from s3queue.protocol.janitor import Janitor
-from s3queue.protocol.lane import Lane
+from s3queue.protocol.lane import Lane, Standing
+from s3queue.protocol.naming import Naming
+from s3queue.protocol.lanes import Consumer, Lanes
 from s3queue.protocol.register import Register
-from s3queue.protocol.sweeper import Sweeper
-from s3queue.store.metered import Meter
+from s3queue.store.metered import Meter, Metered
 from s3queue.store.opening import dress
 from s3queue.store.port import Store
 from s3queue.store.probe import ensure_safe
 from s3queue.store.record import Record
+from s3queue.telemetry import OFF, Telemetry
 
 _FOREIGN_TOLD = 1000
 
@@ -45,27 +47,37 @@ class Connection:
         ids: Ids,
         meter: Meter,
         events: Events,
+        hints: Hints | None = None,
+        telemetry: Telemetry = OFF,
     ) -> None:
         self._clock, self._ids, self._events = clock, ids, events
         self._foreign: set[str] = set()
+        self.hints: Hints = hints or NoHints()
         self.store = dress(raw, root, clock=clock, ids=ids, meter=meter, on_throttle=self._tell_throttled)
+        self._once = Metered(raw, meter, root)
         self.keys = Keys(root)
         self.register = Register(self.store, self.keys, clock, wanted, self._probe if probe else None)
-        self.lane = self._make_lane(0, worker, codec)
-        self.janitor = Janitor(self.lane)
-        self.consumer = Consumer(self.lane, self.janitor)
-        self.sweeper = Sweeper(self.lane, self.janitor)
+        self.standing = Standing(worker, telemetry=telemetry)
+        self._codec = codec
+        self.lanes = Lanes(self._make_lane, self.register.current)
+        self.lane = self.lanes.first.lane
+        """The first lane, where what concerns the whole queue is written down."""
+        self.consumer = Consumer(self.lanes)
+        self.history = HistoryWriter(self.lane)
+        self.standing.note = self.history.note
 
-    def _make_lane(self, number: int, worker: str, codec: PayloadCodec) -> Lane:
-        store, clock, ids = self.store, self._clock, self._ids
+    def _make_lane(self, number: int) -> Lane:
+        codec, store = self._codec, self.store
+        clock, ids = self._clock, self._ids
         inbox = Inbox(store, self.keys, number, codec=codec, on_foreign=self._tell_foreign)
         # Not the worker's id: that may be given again to another process, whose commit numbers begin anew.
         writer = ids.new(clock.now_ms())
         record = Record(store, self.keys.ledger(number), decode_ledger, encode_ledger)
         return Lane(
             number=number,
-            worker=worker,
+            standing=self.standing,
             store=store,
+            once=self._once,
             keys=self.keys,
             committer=Committer(record, writer=writer, clock=clock, ids=ids, now_ms=store.now_ms),
             inbox=inbox,
@@ -75,6 +87,7 @@ class Connection:
             clock=clock,
             ids=ids,
             codec=codec,
+            naming=Naming(ids),
         )
 
     def _probe(self) -> None:
@@ -92,8 +105,11 @@ class Connection:
 
     def close(self) -> None:
         """Clean up after this process and give back what the store holds."""
-        self.janitor.tick(flush=True)
+        self.hints.close()
+        for agents in self.lanes.known:
+            agents.janitor.tick(flush=True)
         self.flush()
+        self.history.step(flush=True)
         self.store.close()
 
     def tidy(self, *, flush: bool = False) -> None:
@@ -101,9 +117,11 @@ class Connection:
 
         Messages do not wait for it: what fails is told as an error event and tried again later.
         """
-        steps: list[Callable[[], object]] = [partial(self.janitor.tick, flush=flush)]
-        if not flush:
-            steps.append(partial(self.sweeper.step, eager=True))
+        steps: list[Callable[[], object]] = [partial(self.history.step, flush=flush)]
+        for agents in self.lanes.all():
+            steps.append(partial(agents.janitor.tick, flush=flush))
+            if not flush:
+                steps.append(partial(agents.sweeper.step, eager=True))
         for step in steps:
             try:
                 step()
@@ -112,5 +130,5 @@ class Connection:
 
     def flush(self) -> None:
         """Commit what waits for a commit to ride with; for a process that may not come back."""
-        if self.lane.committer.has_deferred:
-            self.lane.committer.commit()
+        for agents in self.lanes.known:
+            agents.flush()

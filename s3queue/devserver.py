@@ -43,7 +43,7 @@ main()
 
 
 class MiniStack:
-    """A MiniStack server with S3 alone, in a process of its own; a context manager.
+    """A MiniStack server in a process of its own; a context manager. ``services``: what of AWS it plays.
 
     ``data_dir``: keep objects there, so that they outlive a restart; without it they are gone at the end.
     ``folder``: where the log goes; a temporary folder by default.
@@ -54,7 +54,13 @@ class MiniStack:
     secret_access_key: Final = SECRET_ACCESS_KEY
 
     def __init__(
-        self, *, data_dir: Path | None = None, folder: Path | None = None, port: int = 0, clock: Clock | None = None
+        self,
+        *,
+        data_dir: Path | None = None,
+        folder: Path | None = None,
+        port: int = 0,
+        clock: Clock | None = None,
+        services: str = "s3",
     ) -> None:
         if importlib.util.find_spec("ministack") is None:
             raise InvalidSetting(
@@ -64,7 +70,7 @@ class MiniStack:
         self._data_dir = data_dir
         self._scratch = None if folder else tempfile.TemporaryDirectory(prefix="s3queue-ministack-")
         self._folder = folder or Path(self._scratch.name if self._scratch else "")
-        self._port = port
+        self._port, self._services = port, services
         self._clock = clock or SystemClock()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -134,7 +140,7 @@ class MiniStack:
         environment = os.environ | {
             "BIND_HOST": HOST,
             "GATEWAY_PORT": str(port),
-            "SERVICES": "s3",
+            "SERVICES": self._services,
             "LOG_LEVEL": "WARNING",
             "TMPDIR": str(self._folder),  # its pid file
             "STATE_DIR": str(self._folder / "state"),

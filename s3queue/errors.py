@@ -9,6 +9,7 @@
     │   └── InvalidSetting                 a number out of range, an unknown word, a handler that is none
     ├── StoreError
     │   ├── NotFound                       no object at that key
+    │   │   └── NoResult                   of a message: it has none yet, or it is dead, or results are off
     │   ├── PreconditionFailed             a conditional write was refused: somebody else was first
     │   ├── OutcomeUnknown                 the write may or may not have happened, and reading back cannot tell
     │   ├── StoreUnavailable               no usable answer in time: 5xx, time-out, endpoint down; try again
@@ -16,6 +17,8 @@
     │   └── UnsafeStore                    the store breaks conditional writes: s3queue will not run on it
     ├── CorruptObject                      an object that s3queue cannot read; it is left as it is
     │   └── NewerFormat                    written by a newer s3queue
+    ├── LockHeld                           somebody else holds the lock
+    ├── LockLost                           the lock cannot be relied on any more: others may have had it
     ├── LeaseLost                          the token was rescued, reset or superseded: the outcome was not recorded
     ├── QueueGone                          the queue was deleted while in use
     └── HandlerError                       recorded as an attempt's error, never raised to a caller
@@ -28,6 +31,9 @@ Each message of these errors says what was found and ends with the remedy.
 """
 
 from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
 
 
 class S3QueueError(Exception):
@@ -67,6 +73,26 @@ class NotFound(StoreError):
 
     def __init__(self, key: str) -> None:
         super().__init__(f"There is no object at {key!r}.", key=key)
+
+
+class NoResult(NotFound):
+    """A message has no result. ``found`` says why: ``unfinished``, ``dead``, ``gone`` (too old) or ``off``."""
+
+    _WHY: ClassVar[dict[str, tuple[str, str]]] = {
+        "unfinished": (
+            "has no result yet",
+            "It waits, is at work, was discarded, or was never in this queue; wait=… waits for it.",
+        ),
+        "dead": ("is dead, so it has no result", "queue.dlq.get(…) tells why, queue.dlq.replay(…) tries it again."),
+        "gone": ("has no result", "Results are kept for the queue's result_ttl after completion; this may have had one."),
+        "off": ("has no result, as the queue keeps none", "configure(results=True) keeps those of the messages to come."),
+    }
+
+    def __init__(self, message_id: str, key: str, found: str) -> None:
+        what, remedy = self._WHY[found]
+        StoreError.__init__(self, f"Message {message_id!r} {what}.", key=key, remedy=remedy)
+        self.message_id = message_id
+        self.found = found
 
 
 class PreconditionFailed(StoreError):
@@ -167,6 +193,35 @@ class LeaseLost(S3QueueError):
             "raise visibility_timeout if handlers run longer than expected.",
         )
         self.message_id = message_id
+        self.token = token
+        self.found = found
+
+
+class LockHeld(S3QueueError):
+    """Somebody else has the lock: ``holder`` ('' if it is nobody), with ``token``, ``until`` then unless it is renewed."""
+
+    def __init__(self, name: str, found: str, *, holder: str, token: int, until: datetime) -> None:
+        super().__init__(
+            f"The lock {name!r} is not to be had: {found}.",
+            remedy="Wait for it (wait=seconds, or None for ever), or try again later; "
+            "break_lock takes it away from a holder that is known to be dead.",
+        )
+        self.name = name
+        self.holder = holder
+        self.token = token
+        self.until = until
+
+
+class LockLost(S3QueueError):
+    """The lock that was held with this token cannot be relied on any more."""
+
+    def __init__(self, name: str, token: int, found: str) -> None:
+        super().__init__(
+            f"The lock {name!r} with token {token} is lost: {found}.",
+            remedy="Stop what it guards and acquire it anew; let the resource refuse tokens lower than the last it saw; "
+            "raise ttl if the holder is held up for longer.",
+        )
+        self.name = name
         self.token = token
         self.found = found
 

@@ -20,10 +20,18 @@ EVENTS = {
     "message-recovered": "worker: str, count: int — claims that ran out were made available again",
     "message-dead": "id: str, attempt: int, reason: str, error: str — moved to the dead letter queue",
     "message-replayed": "id: str, letter: str — a dead letter is on its way back",
+    "schedule-fired": "schedule: str, at_ms: int, id: str — a tick was put into the books, its message is on its way",
     "lease-lost": "id: str, token: int, found: str — an outcome was refused: somebody else has the message",
+    "lock-lost": "lock: str, token: int, found: str — a lock of this process was found to be lost",
     "workers-started": "worker: str, concurrency: int",
     "workers-stopped": "worker: str, processed: int, failed: int",
-    "metrics": "counts of the worker, every report interval",
+    "coordinator-promoted": "worker: str, epoch: int, lane: int — this worker coordinates the lane now",
+    "coordinator-demoted": "worker: str, epoch: int, lane: int, why: str — this worker does no longer",
+    "coordinator-elected": "worker: str, epoch: int, lane: int — seen: who coordinates the lane, from this term on",
+    "tickets-published": "lane: int, count: int, messages: int, epoch: int — messages were assigned to other workers",
+    "metrics": "the fields of s3queue.metrics.Snapshot, every report interval",
+    "coordination-lost": "backend: str, error: str — hints do not travel: workers find messages by polling",
+    "coordination-restored": "backend: str — hints travel again",
     "s3-throttled": "operation: str, attempt: int, delay_s: float — the store asked to slow down",
     "error": "error: Exception, doing: str — something failed that will be tried again or needs a person",
 }
@@ -45,6 +53,13 @@ class Event:
         except KeyError:
             raise AttributeError(f"event {self.name!r} has no field {field!r}, only {sorted(self.fields)}") from None
 
+
+LOGGED = {
+    "error": (logging.ERROR, "%(doing)s: %(error)s"),
+    "coordination-lost": (logging.WARNING, "coordination by %(backend)s is lost, workers poll: %(error)s"),
+    "coordination-restored": (logging.WARNING, "coordination by %(backend)s is restored"),
+}
+"""What is logged where it happens, whoever listens: level, and text with the event's fields."""
 
 Listener = Callable[[Event], None]
 
@@ -69,8 +84,9 @@ class Events:
 
     def emit(self, name: str, **fields: Any) -> None:
         """Tell the listeners; what they raise is logged."""
-        if name == "error":
-            log.error("%s: %s", fields.get("doing", "error"), fields.get("error"))
+        if name in LOGGED:
+            level, text = LOGGED[name]
+            log.log(level, text, {"doing": name, "error": None} | fields)
         listeners = [*self._listeners.get(name, ()), *self._listeners.get("*", ())]
         if not listeners:
             return

@@ -12,7 +12,7 @@ import threading
 from typing import Any, Final, TextIO
 
 from s3queue.clock import to_datetime
-from s3queue.events import EVENTS, Event
+from s3queue.events import EVENTS, LOGGED, Event
 from s3queue.queue import Queue
 from s3queue.text import clean
 
@@ -23,6 +23,8 @@ FORMATS: Final = (TEXT, JSON)
 _LEVELS: Final = {
     "workers-started": logging.INFO,
     "workers-stopped": logging.INFO,
+    "coordinator-promoted": logging.INFO,
+    "coordinator-demoted": logging.INFO,
     "message-recovered": logging.WARNING,
     "message-retry": logging.WARNING,
     "message-dead": logging.ERROR,
@@ -99,7 +101,7 @@ def follow(queue: Queue) -> None:
     everything = log.isEnabledFor(logging.DEBUG)
     folding = _Folding()
     for name in EVENTS:
-        if name != "error" and (everything or name in _LEVELS):
+        if name not in LOGGED and (everything or name in _LEVELS):
             queue.on(name, _tell if everything else folding)
     if not everything:
         queue.on("metrics", folding.close)  # comes at intervals, whatever else happens or does not

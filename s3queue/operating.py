@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from itertools import chain, islice
 from typing import Any
 
 from s3queue.connection import Connection
-from s3queue.core.codec import decode_result
 from s3queue.core.keys import MAX_MESSAGES_PER_OBJECT
 from s3queue.core.message import Message
 from s3queue.core.settings import Settings
-from s3queue.core.transitions import Discard, Pause
+from s3queue.core.transitions import Pause
 from s3queue.errors import InvalidInput, InvalidSetting
 from s3queue.events import Events, Listener
 from s3queue.options import make_settings
 from s3queue.protocol import census
 from s3queue.protocol.census import Stats
 from s3queue.protocol.dead_letters import DeadLetters
-from s3queue.store.port import fetch, walk
+from s3queue.protocol.truncating import truncate
+from s3queue.store.port import walk
 
 
 class Operating(ABC):
@@ -39,8 +40,8 @@ class Operating(ABC):
     # -- looking --
 
     def stats(self) -> Stats:
-        """Count messages by state: a LIST per thousand objects and letters, and one GET; no message is read."""
-        return census.take([self.connect().lane])
+        """Count messages by state: a LIST per thousand objects and letters, and a GET a lane; no message is read."""
+        return census.take([agents.lane for agents in self.connect().lanes.all()])
 
     def count(self, state: str) -> int:
         """Return how many messages are in a state: a field of :class:`Stats`, such as ``pending`` or ``completed``."""
@@ -54,14 +55,10 @@ class Operating(ABC):
 
     def peek(self, limit: int = 10) -> list[Message]:
         """Return up to ``limit`` messages that wait, next first, without claiming them; a GET per object."""
-        return list(census.peek(self.connect().lane, limit)) if limit > 0 else []
-
-    def result(self, message_id: str) -> Any:
-        """Return what the handler returned for a completed message (queues with ``results=True``); raise NotFound."""
-        lane = self.connect().lane
-        key = lane.keys.result(message_id)
-        found = fetch(lane.store, key)
-        return decode_result(found.body, key)
+        if limit <= 0:
+            return []
+        waiting = [census.peek(agents.lane, limit) for agents in self.connect().lanes.all()]
+        return list(islice(chain.from_iterable(waiting), limit))
 
     def on(self, event: str, listener: Listener) -> None:
         """Call ``listener(event)`` whenever this process sees that event; ``"*"`` for all. See :data:`s3queue.events.EVENTS`."""
@@ -76,32 +73,23 @@ class Operating(ABC):
 
     def pause(self) -> None:
         """Refuse claims from now on, for all workers; what is claimed is finished, enqueueing goes on."""
-        self.connect().lane.committer.commit(Pause(True), fresh=True)
+        for agents in self.connect().lanes.all():
+            agents.lane.committer.commit(Pause(True), fresh=True)
 
     def resume(self) -> None:
         """Allow claims again."""
-        self.connect().lane.committer.commit(Pause(False), fresh=True)
+        for agents in self.connect().lanes.all():
+            agents.lane.committer.commit(Pause(False), fresh=True)
 
     def truncate(self, *, dead_letters: bool = False) -> int:
         """Throw away every message that waits or is being processed, and return how many; live claims are fenced off.
 
         Each is recorded as discarded before it is deleted. With ``dead_letters`` these go too.
         """
-        connection = self.connect()
-        lane, janitor = connection.lane, connection.janitor
-        connection.sweeper.sweep()
-        (gone,) = lane.committer.commit(Discard(in_flight=True), fresh=True)
-        names = list(census.lane_names(lane))
-        for start in range(0, len(names), MAX_MESSAGES_PER_OBJECT):
-            some = tuple(names[start : start + MAX_MESSAGES_PER_OBJECT])
-            (count,) = lane.committer.commit(Discard(some), fresh=True)
-            gone += count
-            janitor.note(some)
-        janitor.note(lane.committer.ledger.settled)
-        janitor.tick(flush=True)
+        gone = sum(truncate(agents) for agents in self.connect().lanes.all())
         if dead_letters:
             self.dlq.purge()
-        return int(gone)
+        return gone
 
     def delete(self, *, force: bool = False) -> int:
         """Remove the queue and everything in it; return how many objects were deleted.
@@ -116,8 +104,9 @@ class Operating(ABC):
             )
         self.pause()
         connection = self.connect()
-        # The ledger, which is paused, goes last: while it is there, no claim can be made on a half-deleted queue.
-        keys = sorted(walk(connection.store, self.root), key=lambda key: key == connection.keys.ledger(0))
+        # The ledgers, which are paused, go last: while they are there, no claim is made on a half-deleted queue.
+        ledgers = {connection.keys.ledger(agents.lane.number) for agents in connection.lanes.all()}
+        keys = sorted(walk(connection.store, self.root), key=lambda key: key in ledgers)
         gone = 0
         for start in range(0, len(keys), MAX_MESSAGES_PER_OBJECT):
             some = keys[start : start + MAX_MESSAGES_PER_OBJECT]

@@ -20,6 +20,7 @@ DEFAULT_FOLDER = ".s3queue"
 MAX_OBJECT_BYTES = 4 << 20
 MAX_DELAY_S = 366 * 86_400
 MAX_HEADERS = 64
+MAX_HEADER_CHARS = 2000
 _KEYWORDS = {name: f"{name}_s" for name in ("visibility_timeout", "dedup_ttl", "result_ttl", "history_ttl")}
 _SETTINGS = {
     "visibility_timeout",
@@ -94,11 +95,22 @@ def check_shape(
         raise InvalidSetting(f"There are {len(whole)} headers.", remedy=f"Use up to {MAX_HEADERS}.")
     for name, value in whole.items():
         check_label("header name", name)
-        if not isinstance(value, str) or len(value) > 2000 or not _is_unicode(value):
+        if not isinstance(value, str) or len(value) > MAX_HEADER_CHARS or not _is_unicode(value):
             raise InvalidSetting(
-                f"The header {name!r} is {value!r:.80}.", remedy="Use strings of up to 2000 characters as values."
+                f"The header {name!r} is {value!r:.80}.", remedy=f"Use strings of up to {MAX_HEADER_CHARS} characters as values."
             )
     return {"max_attempts": max_attempts, "retry": retry, "group": group, "headers": whole}
+
+
+def check_order(order: str, delay: float, visible_at: datetime | None, priority: int) -> None:
+    """Raise InvalidSetting for what would let an ordered message wait or go first."""
+    if delay or visible_at is not None or priority:
+        given = "delay" if delay else "visible_at" if visible_at is not None else "priority"
+        group = ", or in a 'strict-group' queue no group" if order == "strict-group" else ""
+        raise InvalidSetting(
+            f"order is {order!r} and {given} is given.",
+            remedy=f"An ordered message waits for those before it and for nothing else: give no {given}{group}.",
+        )
 
 
 def _is_unicode(text: str) -> bool:

@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from s3queue.connection import Connection
-from s3queue.core.keys import ObjectName, check_label, message_id_at, rank_of
+from s3queue.coordination import MESSAGES, Hint
+from s3queue.core.keys import check_label, message_id_at, rank_of
 from s3queue.core.message import Message
 from s3queue.core.payload import check_payload
 from s3queue.core.retry import RetryPolicy
-from s3queue.options import check_shape, chunks, visible_at_ms
+from s3queue.options import check_order, check_shape, chunks, visible_at_ms
+from s3queue.protocol.arrivals import keep_place
 from s3queue.protocol.dedup import enqueue_once
 
 
@@ -38,27 +40,37 @@ def produce(
     items = list(payloads)
     sizes = [check_payload(payload, settings.max_payload_bytes) for payload in items]
     shape = check_shape(max_attempts, retry, group, headers)
+    mark = settings.group_mark(group)
+    if mark:
+        check_order(settings.order, delay, visible_at, priority)
     not_before_ms = visible_at_ms(lane.now_ms(), delay, visible_at)
     if priority not in settings.priorities:
         connection.register.change(lambda found: found.with_priority(priority))
     ids: list[str] = []
-    for start, stop in chunks(sizes):
-        now = lane.now_ms()
-        name = ObjectName(rank, max(now, not_before_ms), lane.ids.new(now), stop - start)
-        made = [message_id_at(name.id, index) for index in range(stop - start)]
-        messages = [
-            Message(id_, payload, now, priority=priority, **shape)
-            for id_, payload in zip(made, items[start:stop], strict=True)
-        ]
-        try:
-            if dedup_id is not None:
-                made = [enqueue_once(lane, dedup_id, name, messages[0], int(settings.dedup_ttl_s * 1000))]
-            else:
-                lane.inbox.write(name, messages)
-        except Exception as error:
-            error.add_note(f"{len(ids)} of {len(items)} messages are durable; not confirmed: {made[0]} and after.")
-            raise
-        if lane.events.wanted("message-enqueued") and made[0] == messages[0].id:
-            lane.events.emit("message-enqueued", ids=made, object=str(name))
-        ids += made
+    with lane.standing.telemetry.sending(shape["headers"], len(items)) as sending:
+        shape["headers"] = sending.headers
+        for start, stop in chunks(sizes):
+            now = lane.now_ms()
+            started = lane.clock.monotonic()
+            name = lane.naming.name(rank, max(now, not_before_ms), stop - start, mark)
+            made = [message_id_at(name.id, index) for index in range(stop - start)]
+            messages = [
+                Message(id_, payload, now, priority=priority, **shape)
+                for id_, payload in zip(made, items[start:stop], strict=True)
+            ]
+            try:
+                if dedup_id is not None:
+                    made = [enqueue_once(lane, dedup_id, name, messages[0], int(settings.dedup_ttl_s * 1000))]
+                else:
+                    lane.inbox.write(name, messages)
+                    keep_place(lane, name, (lane.clock.monotonic() - started) * 1000)
+            except Exception as error:
+                error.add_note(f"{len(ids)} of {len(items)} messages are durable; not confirmed: {made[0]} and after.")
+                raise
+            if not_before_ms <= now:
+                connection.hints.announce(Hint(MESSAGES, lane.number))
+            if lane.events.wanted("message-enqueued") and made[0] == messages[0].id:
+                lane.events.emit("message-enqueued", ids=made, object=str(name))
+            ids += made
+        sending.ids = ids
     return ids

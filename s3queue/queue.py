@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from s3queue.clock import Clock, SystemClock
 from s3queue.connection import Connection
+from s3queue.coordination import open_hints, parse
 from s3queue.core.keys import (
     MAX_MESSAGES_PER_OBJECT,
     check_label,
@@ -24,6 +25,7 @@ from s3queue.events import Events
 from s3queue.ids import Ids, SystemIds
 from s3queue.operating import Operating
 from s3queue.options import locate, make_settings
+from s3queue.presets import queue_options
 from s3queue.producer import BufferingProducer
 from s3queue.producing import produce
 from s3queue.protocol.dead_letters import DeadLetters
@@ -33,6 +35,7 @@ from s3queue.sharing import Sharing
 from s3queue.store.metered import Meter
 from s3queue.store.opening import Access, raw_store, split_queue
 from s3queue.store.port import Store
+from s3queue.telemetry import Providers, Telemetry
 
 
 class Queue(Operating, Sharing):
@@ -46,6 +49,9 @@ class Queue(Operating, Sharing):
     number, or "auto"), ``order`` (fifo, lifo, strict, strict-group), ``results`` and ``history`` with ``result_ttl`` and
     ``history_ttl`` in seconds, ``dedup_ttl`` in seconds, ``max_payload_bytes``) are written when the queue is made; later, what the bucket says counts:
     :meth:`configure` changes it. ``codec`` packs payloads. ``probe=False`` skips the test of the store's conditions.
+    ``coordination``: a backend that wakes idle workers: "redis", "redis://host:port/0", "sqs", "sqs://name"; see
+    docs/coordination.md. ``preset``: what :mod:`s3queue.presets` has for settings that are not given. ``telemetry``:
+    False, or the providers of OpenTelemetry to use instead of the process' own; see docs/observability.md.
 
     Raises InvalidName or InvalidSetting at once; StoreRefused, UnsafeStore or StoreUnavailable from the first call on.
     """
@@ -76,6 +82,9 @@ class Queue(Operating, Sharing):
         probe: bool = True,
         worker_id: str | None = None,
         max_connections: int = 32,
+        coordination: str | None = None,
+        preset: str | None = None,
+        telemetry: Providers | bool = True,
         store: Store | None = None,
         clock: Clock | None = None,
         ids: Ids | None = None,
@@ -87,7 +96,9 @@ class Queue(Operating, Sharing):
         self.root = f"{check_prefix(self._location.prefix)}{self.name}/"
         self.worker_id = check_label("worker id", worker_id) or self._ids.new(self._clock.now_ms())[10:]
         self.meter = Meter()
+        self._telemetry = Telemetry(self.name, self.worker_id, providers=telemetry, clock=self._clock)
         self._wanted = make_settings(
+            make_settings(**queue_options(preset)),
             visibility_timeout=visibility_timeout,
             max_attempts=max_attempts,
             retry=retry,
@@ -102,6 +113,7 @@ class Queue(Operating, Sharing):
             max_payload_bytes=max_payload_bytes,
         )
         self._codec, self._probe = codec, probe
+        self._coordination = parse(coordination)
         self._access = Access(endpoint_url, region, profile, max_connections)
         self._given_store = store
         self._connection: Connection | None = None
@@ -138,8 +150,23 @@ class Queue(Operating, Sharing):
                     ids=self._ids,
                     meter=self.meter,
                     events=self.events,
+                    telemetry=self._telemetry,
+                    hints=open_hints(
+                        self._coordination,
+                        scope=f"{self._location.kind}://{self._location.place}/{self.root}",
+                        tell=self._tell_coordination,
+                        random=self._ids.random,
+                        region=self._access.region,
+                        profile=self._access.profile,
+                    ),
                 )
             return self._connection
+
+    def _tell_coordination(self, backend: str, error: str) -> None:
+        if error:
+            self.events.emit("coordination-lost", backend=backend, error=error)
+        else:
+            self.events.emit("coordination-restored", backend=backend)
 
     def connect(self) -> Connection:
         """Reach the store: read the queue's settings, or make the queue if it is new, probing its store first.
@@ -247,15 +274,16 @@ class Queue(Operating, Sharing):
         connection.tidy()
         consumer = connection.consumer
         deadline, pause = self._clock.monotonic() + wait, 0.1
-        while True:
-            deliveries = consumer.exchange(max_messages, keep_leases=False)
-            if not deliveries and consumer.claimed_in_full:
-                continue  # what was claimed cannot be read, and is left alone now: look behind it
-            left = deadline - self._clock.monotonic()
-            if deliveries or left <= 0:
-                return [ReceivedMessage(consumer, delivery) for delivery in deliveries]
-            self._clock.sleep(min(pause, left))
-            pause = min(pause * 2, 5.0)
+        with self._telemetry.receiving() as receiving:
+            while True:
+                deliveries = receiving.deliveries = consumer.exchange(max_messages, keep_leases=False)
+                if not deliveries and consumer.may_be_more:
+                    continue  # what was claimed cannot be read, and is left alone now: look behind it
+                left = deadline - self._clock.monotonic()
+                if deliveries or left <= 0:
+                    return [ReceivedMessage(consumer, delivery) for delivery in deliveries]
+                self._clock.sleep(min(pause, left))
+                pause = min(pause * 2, 5.0)
 
     def process_once(self, handler: Handler, *, max_messages: int | None = None, manual_ack: bool = False) -> int:
         """Process what is visible now in this thread, sweep, and return how many attempts were made.
@@ -278,7 +306,7 @@ class Queue(Operating, Sharing):
                 processed += 1
                 if consumer.needs_extension():
                     consumer.exchange(0)
-            if not deliveries and (room <= 0 or not consumer.claimed_in_full):
+            if not deliveries and (room <= 0 or not consumer.may_be_more):
                 break  # nothing there; if all that was claimed cannot be read, there may be more behind it
         while consumer.pending():
             consumer.exchange(0)

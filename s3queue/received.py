@@ -7,7 +7,7 @@ from typing import Any
 from s3queue.core.message import Failure
 from s3queue.core.retry import MAX_AFTER_S
 from s3queue.errors import InvalidSetting, NonRetriable, RetryLater
-from s3queue.protocol.consumer import Consumer
+from s3queue.protocol.lanes import Consumer
 from s3queue.protocol.outcomes import Delivery, Held
 
 

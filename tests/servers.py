@@ -151,13 +151,13 @@ class SeaweedFS:
             "volume.preStopSeconds": 0,
         } | self._ports
         weed = str(Path(sys.executable).with_name("weed"))
-        return [*_ends_with_parent(), weed, "server", "-s3", *(f"-{name}={value}" for name, value in options.items())]
+        return [*ends_with_parent(), weed, "server", "-s3", *(f"-{name}={value}" for name, value in options.items())]
 
 
 _PORTS = [f"{part}.port{kind}" for part in ("master", "volume", "filer", "s3") for kind in ("", ".grpc")]
 
 
-def _ends_with_parent() -> list[str]:
+def ends_with_parent() -> list[str]:
     """Return the prefix of a command that lets the kernel end the server if the tests are killed."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL"] if setpriv else []

@@ -6,10 +6,12 @@ import click
 
 import s3queue
 from s3queue.cli.dead import dlq
+from s3queue.cli.keeping import forget, history, result
 from s3queue.cli.looking import peek, probe, stats
 from s3queue.cli.operating import pause, purge, resume
 from s3queue.cli.producing import enqueue
-from s3queue.cli.showing import demo
+from s3queue.cli.scheduling import schedule
+from s3queue.cli.showing import demo, presets
 from s3queue.cli.working import worker
 
 
@@ -33,5 +35,8 @@ def cli() -> None:
     """A job queue whose only server is an S3 bucket."""
 
 
-for _command in (worker, enqueue, stats, peek, dlq, purge, pause, resume, probe, demo):
+for _command in (
+    worker, enqueue, schedule, stats, peek, dlq, purge, pause, resume, probe, presets, demo, result,
+    history, forget,
+):  # fmt: skip
     cli.add_command(_command)

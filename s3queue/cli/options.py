@@ -91,6 +91,12 @@ def setting(*declarations: str, **attributes: Any) -> Callable[[Command], Comman
     return click.option(*declarations, cls=Setting, **attributes)
 
 
+with_coordination = setting(
+    "--coordination",
+    help="Wakes idle workers: s3 (polling alone), redis, redis://host:port/0, sqs, sqs://name.  [default: s3]",
+)
+
+
 def settings_of(command: click.Command) -> set[str]:
     """Return the names of the settings that a command has, or all the commands of a group."""
     if isinstance(command, click.Group):
@@ -136,7 +142,16 @@ class Common:
         """
         name, url = self._name()
         raw = self._raw(url, max_connections)
-        queue = Queue(name, self.bucket, url=url, prefix=self.prefix, store=raw, **settings)
+        queue = Queue(
+            name,
+            self.bucket,
+            url=url,
+            prefix=self.prefix,
+            region=self.region,
+            profile=self.profile,
+            store=raw,
+            **settings,
+        )
         logs.follow(queue)
         try:
             self._impatient(Metered(raw, queue.meter, queue.root)).get(f"{queue.root}queue.json")

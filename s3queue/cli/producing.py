@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Final, NoReturn
 
 import click
 
-from s3queue.cli.options import FAILED, JSON, PARTLY, Common, headers, setting, with_queue
+from s3queue.cli.options import FAILED, JSON, PARTLY, Common, headers, setting, with_coordination, with_queue
 from s3queue.cli.render import emit
 from s3queue.cli.streams import read_lines
 from s3queue.clock import SystemClock
@@ -31,8 +31,9 @@ _LINGER_S: Final = 1.0
 @setting("--group", help="Group the messages belong to.")
 @setting("--max-attempts", type=int, help="Attempts before they are dead.  [default: the queue's]")
 @click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", callback=headers, help="May be repeated.")
+@with_coordination
 @with_queue
-def enqueue(common: Common, payload: str, lines: bool, **options: Any) -> None:
+def enqueue(common: Common, payload: str, lines: bool, coordination: str | None, **options: Any) -> None:
     """Put a message, or many, into the queue and print their ids once they are durable.
 
     The payload is any JSON value: '{"to": "a@b.c"}', '"text"', 42; '-' reads it from stdin. With --lines, up to a
@@ -45,11 +46,11 @@ def enqueue(common: Common, payload: str, lines: bool, **options: Any) -> None:
         batches = _batches()
     else:
         text = _decode(_stdin().read(), "stdin") if payload == "-" else payload
-        batches = iter([[_parse(text, "stdin" if payload == "-" else "The payload")]])
+        batches = iter([[parse(text, "stdin" if payload == "-" else "The payload")]])
     first = next(batches, None)
     if first is None:
         raise InvalidPayload("stdin is empty.", remedy="Write one JSON document a line.")
-    with common.open(make=True) as queue:
+    with common.open(make=True, coordination=coordination) as queue:
         _enqueue(common, partial(queue.enqueue_many, **options), first, batches)
 
 
@@ -115,7 +116,7 @@ def _batches() -> Iterator[list[Any]]:
             batch, size = [], 0
         if not batch:
             began = clock.monotonic()
-        batch.append(_parse(text, f"Line {number}"))
+        batch.append(parse(text, f"Line {number}"))
         size += len(line)
     if batch:
         yield batch
@@ -135,7 +136,7 @@ def _decode(data: bytes, where: str, *, bom: bool = True) -> str:
         raise InvalidPayload(f"{where} is not UTF-8: {error}.", remedy="Convert it (iconv).") from None
 
 
-def _parse(text: str, where: str) -> Any:
+def parse(text: str, where: str) -> Any:
     """Return the JSON value in ``text``; InvalidPayload says where it came from and what is wrong."""
     if not text.strip():
         raise InvalidPayload(f"{where} is empty.", remedy="Give a JSON value; null is one.")

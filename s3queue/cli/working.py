@@ -4,40 +4,55 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 import click
 
-from s3queue.cli.options import FAILED, Common, setting, with_queue
+from s3queue.cli.options import FAILED, Common, setting, with_coordination, with_queue
 from s3queue.cli.streams import data_stream
 from s3queue.core.settings import Settings
+from s3queue.presets import PRESETS, queue_options
 from s3queue.runtime.handler import load
+from s3queue.runtime.tuning import Tuning
 from s3queue.runtime.worker import Worker
 
 _READERS_AND_MORE = 24
+_DEFAULT = Tuning()
 
 log = logging.getLogger("s3queue")
 
 
 @click.command(short_help="Process messages with a handler.")
 @click.argument("handler", metavar="MODULE:FUNCTION")
-@setting("--concurrency", type=int, default=8, show_default=True, help="Handlers at work at once.")
+@setting(
+    "--preset", type=click.Choice(list(PRESETS)), help="Defaults for a kind of work or a size of fleet: s3queue presets."
+)
+@setting("--concurrency", type=int, help=f"Handlers at work at once.  [default: {_DEFAULT.concurrency}]")
 @setting(
     "--executor",
     type=click.Choice(["thread", "process"]),
-    default="thread",
-    show_default=True,
-    help="Where handlers run.",
+    help=f"Where handlers run.  [default: {_DEFAULT.executor}]",
 )
 @setting("--handler-timeout", type=float, help="Seconds after which a handler's attempt fails.  [default: none]")
 @setting(
-    "--poll-interval", type=float, default=0.25, show_default=True, help="Seconds between looks while there is work."
+    "--poll-interval",
+    type=float,
+    help=f"Seconds between looks while there is work.  [default: {_DEFAULT.poll_interval:g}]",
 )
 @setting(
-    "--max-poll-interval", type=float, default=5.0, show_default=True, help="The same when there was none for long."
+    "--max-poll-interval",
+    type=float,
+    help=f"The same when there was none for long.  [default: {_DEFAULT.max_poll_interval:g}]",
 )
-@setting("--prefetch", type=int, default=1000, show_default=True, help="Messages to hold at most.")
-@setting("--shutdown-grace", type=float, default=30.0, show_default=True, help="Seconds a stop waits for handlers.")
+@setting("--prefetch", type=int, help=f"Messages to hold at most.  [default: {_DEFAULT.prefetch}]")
+@setting(
+    "--shutdown-grace",
+    type=float,
+    help=f"Seconds a stop waits for handlers.  [default: {_DEFAULT.shutdown_grace:g}]",
+)
+@setting("--health-port", type=int, help="Answer /healthz, /readyz and /metrics on this port; 0: any that is free.")
+@setting("--health-host", help=f"Address of this machine to answer on.  [default: {_DEFAULT.health_host}]")
 @setting("--manual-ack", is_flag=True, help="A message is done only if the handler says ctx.ack().")
 @setting("--burst", is_flag=True, help="Stop when nothing is left that could be processed now.")
 @setting(
@@ -46,6 +61,7 @@ log = logging.getLogger("s3queue")
 @setting("--max-attempts", type=int, help="Attempts before a message is dead, if the queue is new.  [default: 3]")
 @setting("--worker-id", help="Name of this worker, unique in the queue.  [default: a random one]")
 @setting("--report", type=click.FloatRange(min=0.1), help="Print a JSON line of metrics every so many seconds.")
+@with_coordination
 @with_queue
 def worker(
     common: Common,
@@ -73,21 +89,36 @@ def _work(
     worker_id: str | None,
     visibility_timeout: float | None,
     max_attempts: int | None,
+    coordination: str | None,
+    preset: str | None,
+    concurrency: int | None,
     **options: Any,
 ) -> None:
     """Run the worker until it is stopped; its reports go to ``data``."""
     function = load(handler)
+    handlers = Tuning.of(preset, concurrency=concurrency).concurrency
     queue = common.open(
         make=True,
-        max_connections=max(32, options["concurrency"] + _READERS_AND_MORE),
+        max_connections=max(32, handlers + _READERS_AND_MORE),
         visibility_timeout=visibility_timeout,
         max_attempts=max_attempts,
         worker_id=worker_id,
+        coordination=coordination,
+        preset=preset,
     )
     reports = _Reports(data if report is not None else None)
-    work = Worker(queue, function, report=reports, report_interval=report or 10.0, **options)
+    work = Worker(
+        queue,
+        function,
+        report=reports,
+        report_interval=report or 10.0,
+        preset=preset,
+        concurrency=concurrency,
+        **options,
+    )
     reports.worker = work
-    _tell_ignored(queue.settings, visibility_timeout, max_attempts)
+    asked = queue_options(preset) | _given(visibility_timeout=visibility_timeout, max_attempts=max_attempts)
+    queue.on("workers-started", lambda _: _tell_ignored(queue.settings, asked))
     log.info("%r: %s", queue, handler)
     with queue:
         work.run()
@@ -118,12 +149,17 @@ class _Reports:
             log.warning("the metrics cannot be written: %s", error.strerror)
 
 
-def _tell_ignored(settings: Settings, visibility_timeout: float | None, max_attempts: int | None) -> None:
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _tell_ignored(settings: Settings, asked: Mapping[str, Any]) -> None:
     """Warn of settings that an existing queue has otherwise."""
-    wanted = {
-        "visibility_timeout": (visibility_timeout, settings.visibility_timeout_s),
-        "max_attempts": (max_attempts, settings.max_attempts),
+    has = {
+        "visibility_timeout": settings.visibility_timeout_s,
+        "max_attempts": settings.max_attempts,
+        "lanes": settings.lanes,
     }
-    for name, (asked, found) in wanted.items():
-        if asked is not None and asked != found:
-            log.warning("the queue has %s=%s; %s is for a new queue (Queue.configure changes it)", name, found, asked)
+    for name, value in asked.items():
+        if value != has[name]:
+            log.warning("the queue has %s=%s; %s is for a new queue (Queue.configure changes it)", name, has[name], value)

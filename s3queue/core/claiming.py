@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 
 from s3queue.core.draft import Draft
-from s3queue.core.keys import bound_name, count_of, rank_in, visible_at_ms_of
-from s3queue.core.ledger import Part, Rescue, Ticket, split
+from s3queue.core.keys import bound_name, count_of, group_of, rank_in, visible_at_ms_of
+from s3queue.core.ledger import Part, Rescue, Ticket
+from s3queue.core.ordering import CROWD, Turns, make_way, share
 
 RESCUE_MARGIN_MS = 2_000
 """How long past its end a lease is left alone: as much as clocks may differ."""
@@ -19,11 +21,29 @@ SUSPECT_GROUP = 16
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a LIST of one rank showed: every valid name after some cursor, in order; ``listed_at_ms`` is when it began."""
+    """What a LIST of one rank showed: every valid name after some cursor, in order; ``listed_at_ms`` is when it began.
+
+    ``first_page``: the last name of its first page, if it took several.
+    """
 
     rank: int
     names: tuple[str, ...]
     listed_at_ms: int
+    first_page: str = ""
+
+    def visible(self, now: int) -> tuple[str, ...]:
+        """Return the names whose time has come."""
+        return self.names[: bisect_left(self.names, bound_name(self.rank, now + 1))]
+
+    def is_whole_before(self, name: str) -> bool:
+        """Whether it shows all that was there when the object of this name, which it shows, was named.
+
+        A page is of one moment, several are not: what is behind the first may have been enqueued after that was listed,
+        unless it is older by a margin.
+        """
+        if not self.first_page or name <= self.first_page:
+            return True
+        return visible_at_ms_of(name) <= self.listed_at_ms - CURSOR_MARGIN_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +53,10 @@ class Claim:
     Replies with :class:`Claimed`. At most ``max_objects`` are touched; names in ``skip`` are left to others.
     ``suspects``: whether messages whose claim ran out may be taken (a worker holds one group of them at a time, as one
     of them may kill it). Who ``follows`` takes only what is assigned to it while a coordinator other than its own
-    process (``instance``) has the lead, and leaves listings and rescues to that; anybody else takes what is free.
+    process (``instance``) has the lead, and leaves listings and rescues to that; anybody else takes what is free. What
+    it would hold is written down for the coordinator, with the next commit or, if it ``joins``, at once. ``newest``: of
+    a listing the newest objects first. Of an ordered group it takes one message at most, the one whose turn it is
+    (:mod:`.ordering`).
     """
 
     worker: str
@@ -46,6 +69,8 @@ class Claim:
     max_objects: int = 1000
     instance: str = ""
     follows: bool = False
+    joins: bool = False
+    newest: bool = False
 
     def apply(self, draft: Draft, now: int) -> Claimed:
         """Rescue what stalled, then take; the cursor moves over what is ticketed."""
@@ -53,7 +78,8 @@ class Claim:
             return Claimed(paused=True)
         led = self._is_led(draft, now)
         rescued = () if led else rescue(draft, now)
-        if self.follows:  # no reason to write: it goes with the next commit that has one
+        if self.follows:
+            draft.dirty = draft.dirty or (self.joins and self.worker not in draft.rooms)
             held = sum(ticket.size for ticket in draft.tickets.values() if ticket.worker == self.worker)
             draft.rooms[self.worker] = self.room + held
         taking = _Taking(self, draft, now)
@@ -66,8 +92,9 @@ class Claim:
                 taking.from_listing(listings[rank])
         tickets = taking.tickets()
         for listing in listings.values():
+            make_way(draft, listing.rank, filter(listing.is_whole_before, listing.visible(now)), now)
             advance_cursor(draft, listing)
-        return Claimed(tickets, rescued, full=taking.room <= 0, led=led)
+        return Claimed(tickets, rescued, full=taking.room <= 0, led=led, waits=taking.waits)
 
     def _is_led(self, draft: Draft, now: int) -> bool:
         leader = draft.leader
@@ -84,6 +111,7 @@ class Claimed:
     """What a claim got: tickets that hold the caller's token; and the tickets that were rescued on the way.
 
     ``full``: there was no room for more, so there may be more. ``led``: only what is assigned was to be had.
+    ``waits``: messages wait for others of their group.
     """
 
     tickets: tuple[Ticket, ...] = ()
@@ -91,6 +119,7 @@ class Claimed:
     paused: bool = False
     full: bool = False
     led: bool = False
+    waits: bool = False
 
 
 class _Taking:
@@ -104,6 +133,8 @@ class _Taking:
         self.suspects: list[Part] = []
         self.suspect_level = 0
         self.suspect_room = 0
+        self.turns = Turns(draft.tickets.values(), draft.held_back)
+        self.waits = False
 
     def from_available(self, rank: int, free: list[Ticket]) -> None:
         for ticket in free:
@@ -113,7 +144,8 @@ class _Taking:
             left: list[Part] = []
             for part in current.parts:
                 fits = rank_in(part.name) == rank and part.name not in self.claim.skip
-                rest = self._take(part) if fits else part
+                rest = self._take(part) if fits and self.turns.may_take(part) else part
+                self.waits = self.waits or (rest is not None and self.turns.is_busy(group_of(part.name)))
                 if rest is not None:
                     left.append(rest)
             if len(left) != len(current.parts) or any(a is not b for a, b in zip(left, current.parts, strict=True)):
@@ -124,7 +156,7 @@ class _Taking:
         room = self._suspect_room(part) if part.rescues else self.room
         if room <= 0:
             return part
-        mine, rest = split(part, room)
+        mine, rest = share(part, room)
         self._use(mine)
         if part.rescues:
             self.suspect_room -= mine.size
@@ -136,6 +168,7 @@ class _Taking:
     def _use(self, part: Part) -> None:
         # In no ticket until the end: it must not be taken for new, or for settled, meanwhile.
         self.draft.pin(part.name, 1)
+        self.turns.close(part.name)
         self.objects -= 1
         self.room = self.room - part.size if self.objects > 0 else 0
 
@@ -148,18 +181,35 @@ class _Taking:
 
     def from_listing(self, listing: Listing) -> None:
         draft, cursor = self.draft, self.draft.cursors.get(listing.rank, "")
-        for name in listing.names:
-            if self.room <= 0 or visible_at_ms_of(name) > self.now:
+        names = listing.visible(self.now)
+        if self.claim.newest and len(draft.settled) < CROWD:
+            names = names[::-1]
+        for name in names:
+            if self.room <= 0:
                 return
-            if name <= cursor or name in self.claim.skip or draft.known(name):
+            if name <= cursor or draft.known(name):
+                continue
+            if not self._has_turn(name, listing):
+                continue
+            if name in self.claim.skip:
+                self.turns.close(name)
                 continue
             count = count_of(name)
             draft.count("ticketed", count)
             draft.seen(name, self.now)
-            mine, rest = split(Part(name, ((0, count),)), self.room)
+            mine, rest = share(Part(name, ((0, count),)), self.room)
             self._use(mine)
             self.taken.append(mine)
+            self.waits = self.waits or (rest is not None and self.turns.is_busy(group_of(name)))
             draft.available([rest] if rest else [])
+
+    def _has_turn(self, name: str, listing: Listing) -> bool:
+        """Whether an ordered message may be taken from the listing; any other may."""
+        group = group_of(name)
+        if not group or self.turns.next(group) == (name, 0):
+            return not self.turns.is_busy(group)
+        self.waits = self.waits or self.turns.is_busy(group)
+        return self.turns.may_list(name) and listing.is_whole_before(name)
 
     def tickets(self) -> tuple[Ticket, ...]:
         made = []
@@ -197,6 +247,7 @@ def advance_cursor(draft: Draft, listing: Listing) -> None:
     """
     cursor = draft.cursors.get(listing.rank, "")
     end = bound_name(listing.rank, listing.listed_at_ms - CURSOR_MARGIN_MS)
+    end = min([end, *(name for name in draft.expected if rank_in(name) == listing.rank)])
     for name in listing.names:
         if name >= end:
             break

@@ -17,6 +17,7 @@ from s3queue.core.keys import ObjectName, message_id_at
 from s3queue.core.ledger import Leader, Ledger, Line, Part, Rescue, Ticket
 from s3queue.core.message import AttemptError, DeadLetter, Message, Reservation
 from s3queue.core.payload import PLAIN, PayloadCodec, Seal
+from s3queue.core.schedule import CATCH_UP, Definition
 from s3queue.core.settings import Settings, from_wire, policy_from_wire, policy_to_wire, to_wire
 from s3queue.errors import CorruptObject
 
@@ -49,6 +50,10 @@ def encode_ledger(ledger: Ledger) -> bytes:
             "latency_ms": ledger.latency_ms,
             "leader": asdict(ledger.leader) if ledger.leader else None,
             "rooms": ledger.rooms,
+            "ticks": ledger.ticks,
+            "scheduled_at_revision": ledger.scheduled_at_revision,
+            "held_back": ledger.held_back,
+            "expected": ledger.expected,
         },
     )
 
@@ -74,6 +79,10 @@ def _ledger(wire: Wire) -> Ledger:
         latency_ms={int(bound): int(value) for bound, value in wire["latency_ms"].items()},
         leader=_leader(wire["leader"]) if wire.get("leader") else None,
         rooms={str(worker): int(room) for worker, room in wire.get("rooms", {}).items()},
+        ticks={str(schedule): int(at) for schedule, at in wire.get("ticks", {}).items()},
+        scheduled_at_revision=int(wire.get("scheduled_at_revision", 0)),
+        expected={_name(name): int(at) for name, at in wire.get("expected", {}).items()},
+        held_back={str(group): _name(name) for group, name in wire.get("held_back", {}).items()},
     )
 
 
@@ -139,7 +148,7 @@ def _line_wire(line: Line) -> Wire:
 
 
 def _line(id_: str, wire: Wire) -> Line:
-    if wire["kind"] not in ("retry", "dead", "replay"):
+    if wire["kind"] not in ("retry", "dead", "replay", "tick"):
         raise ValueError(f"there is no move {wire['kind']!r:.80}")
     for field in ("source", "target", "message_id"):
         is_a(wire[field], str)
@@ -257,6 +266,34 @@ def decode_letter(body: bytes, key: str, seal: Seal) -> DeadLetter:
     return read("letter", body, key, build)
 
 
+_SCHEDULE_TEXTS = ("id", "name", "cron", "timezone", "catch_up", "write_id")
+_SCHEDULE_TIMES = ("since_ms", "removed_at_ms")
+
+
+def encode_schedule(definition: Definition, codec: PayloadCodec = PLAIN) -> bytes:
+    """Return the bytes of a schedule."""
+    message = definition.message
+    fields: Wire = {name: getattr(definition, name) for name in _SCHEDULE_TEXTS + _SCHEDULE_TIMES}
+    fields |= {"enqueued_at_ms": message.enqueued_at_ms, "message": _message_wire(message, definition.id)}
+    return dump("schedule", fields | _seal([message.payload], codec))
+
+
+def decode_schedule(body: bytes, key: str, seal: Seal) -> Definition:
+    """Return the schedule in ``body``."""
+
+    def build(wire: Wire) -> Definition:
+        (payload,) = _open(wire, key, seal)
+        if wire["catch_up"] not in CATCH_UP:
+            raise ValueError(f"there is no catch-up {wire['catch_up']!r:.80}")
+        return Definition(
+            message=_message(wire["message"], wire["id"], payload, int(wire["enqueued_at_ms"])),
+            **{name: is_a(wire[name], str) for name in _SCHEDULE_TEXTS},
+            **{name: int(wire[name]) for name in _SCHEDULE_TIMES},
+        )
+
+    return read("schedule", body, key, build)
+
+
 # -- the small ones ---------------------------------------------------------------------------------------------------
 
 
@@ -293,13 +330,3 @@ def decode_reservation(body: bytes, key: str) -> Reservation:
         return Reservation(str(wire["message_id"]), str(wire["name"]), *times, bool(wire["written"]))
 
     return read("reservation", body, key, build)
-
-
-def encode_result(message_id: str, value: Any, completed_at_ms: int) -> bytes:
-    """Return the bytes of a handler's result."""
-    return dump("result", {"id": message_id, "completed_at_ms": completed_at_ms, "value": value})
-
-
-def decode_result(body: bytes, key: str) -> Any:
-    """Return the value that the handler returned."""
-    return read("result", body, key, lambda wire: wire["value"])

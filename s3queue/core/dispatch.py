@@ -26,32 +26,33 @@ class Lead:
     worker: str
     instance: str
     lease_ms: int
-    fleet: int = 0
 
     def apply(self, draft: Draft, now: int) -> Leader:
         """Take the lead if nobody has it, or renew it."""
-        leader = draft.leader
+        leader, fleet = draft.leader, len(draft.rooms)
         if leader is not None and leader.until_ms > now and leader.instance == self.instance:
             if leader.until_ms - now < self.lease_ms * 2 // 3 or draft.dirty:
-                draft.lead(replace(leader, until_ms=now + self.lease_ms, fleet=self.fleet))
-            return draft.leader or leader
+                leader = replace(leader, until_ms=now + self.lease_ms, fleet=fleet)
+                draft.lead(leader)
+            return leader
         mine = leader is not None and leader.instance == self.instance
         margin_ms = 0 if mine else RESCUE_MARGIN_MS
         if leader is not None and leader.until_ms and leader.until_ms + margin_ms > now:
             return leader
-        elected = Leader(
-            self.worker, self.instance, (leader.epoch if leader else 0) + 1, now + self.lease_ms, self.fleet
-        )
+        elected = Leader(self.worker, self.instance, (leader.epoch if leader else 0) + 1, now + self.lease_ms, fleet)
         draft.lead(elected)
         return elected
 
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Say that a worker takes no more: its lead ends, and what is assigned to it is anybody's."""
+    """Say that a worker takes no more: its lead ends, and what is assigned to it is anybody's.
+
+    With ``instance`` '' a coordinator says it of a dead one.
+    """
 
     worker: str
-    instance: str
+    instance: str = ""
 
     def apply(self, draft: Draft, now: int) -> None:  # noqa: ARG002 - the face of every request
         """End the term and the assignments."""
@@ -68,11 +69,13 @@ class Leave:
 class Published:
     """What a coordinator's proposal came to. ``refused``: somebody else leads, or nobody does.
 
-    ``silent``: workers that did not claim in time what was assigned to them.
+    ``silent``: workers that did not claim in time what was assigned to them. ``full``: there was more than all could
+    hold.
     """
 
     tickets: tuple[Ticket, ...] = ()
     silent: tuple[str, ...] = ()
+    full: bool = False
     refused: bool = False
 
 
@@ -80,14 +83,14 @@ class Published:
 class Publish:
     """Assign what is free to workers with room: available tickets first, then what the listings show.
 
-    ``workers``: (id, how many messages it would hold) of those alive, as the registry has them; what a worker said with
-    its last claim counts for more. **Packed**: who holds messages gets more before anybody else is woken, so that idle
-    workers need not write. Assignments end after ``ttl_ms``. Replies with :class:`Published`.
+    **Packed**: who holds messages gets more before anybody else is woken, so that idle workers need not write. The
+    coordinator itself takes by :class:`Claim` and comes before all. Assignments end after ``ttl_ms``; who let one end is
+    not given another until it says again that it is there. Replies with :class:`Published`.
     """
 
+    worker: str
     instance: str
     epoch: int
-    workers: tuple[tuple[str, int], ...]
     ttl_ms: int
     listings: tuple[Listing, ...] = ()
     skip: frozenset[str] = frozenset()
@@ -100,9 +103,9 @@ class Publish:
         if draft.paused:
             return Published()
         silent = self._take_back(draft, now)
-        rooms = _Rooms(draft, [(worker, room) for worker, room in self.workers if worker not in silent])
+        rooms = _Rooms(draft, besides=self.worker)
         made = [*self._assign_free(draft, rooms, now), *self._assign_listed(draft, rooms, now)]
-        return Published(tuple(made), tuple(silent))
+        return Published(tuple(made), tuple(silent), full=rooms.next() is None)
 
     def _take_back(self, draft: Draft, now: int) -> list[str]:
         """End the assignments that nobody claimed in time; return to whom they were."""
@@ -173,15 +176,14 @@ class Publish:
 class _Rooms:
     """How much each worker can be given, the busy ones first."""
 
-    def __init__(self, draft: Draft, workers: list[tuple[str, int]]) -> None:
+    def __init__(self, draft: Draft, besides: str) -> None:
         held: dict[str, int] = {}
         for ticket in draft.tickets.values():
             worker = ticket.worker if ticket.claimed else ticket.assigned_to
             if worker:
                 held[worker] = held.get(worker, 0) + ticket.size
-        self._left = {worker: draft.rooms.get(worker, room) - held.get(worker, 0) for worker, room in workers}
-        self._order = sorted(self._left, key=lambda worker: (-held.get(worker, 0), worker not in draft.rooms, worker))
-        self._order.reverse()
+        self._left = {worker: room - held.get(worker, 0) for worker, room in draft.rooms.items() if worker != besides}
+        self._order = sorted(self._left, key=lambda worker: (-held.get(worker, 0), worker), reverse=True)
 
     def next(self) -> str | None:
         """Return the worker to fill next; None if all are full."""

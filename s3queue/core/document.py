@@ -14,7 +14,20 @@ from s3queue.errors import CorruptObject, NewerFormat
 T = TypeVar("T")
 Wire = dict[str, Any]
 
-VERSIONS = {"ledger": 1, "messages": 1, "letter": 1, "queue": 1, "settled": 1, "result": 1, "reservation": 1, "worker": 1}
+VERSIONS = {
+    "ledger": 1,
+    "messages": 1,
+    "letter": 1,
+    "queue": 1,
+    "settled": 1,
+    "result": 1,
+    "attempt": 1,
+    "reservation": 1,
+    "forgetting": 1,
+    "worker": 1,
+    "schedule": 1,
+    "lock": 1,
+}
 
 
 def dump(kind: str, fields: Wire) -> bytes:

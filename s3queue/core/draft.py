@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from s3queue.core.keys import group_of
 from s3queue.core.ledger import Leader, Ledger, Line, Part, Ticket
 
 WRITER_KEPT_MS = 3_600_000
@@ -31,6 +32,10 @@ class Draft:
         self.latency_ms = dict(ledger.latency_ms)
         self.leader = ledger.leader
         self.rooms = dict(ledger.rooms)
+        self.ticks = dict(ledger.ticks)
+        self.scheduled_at_revision = ledger.scheduled_at_revision
+        self.held_back = dict(ledger.held_back)
+        self.expected = dict(ledger.expected)
         self._serial = 0
         self._holders: dict[str, int] = {}
         self._line_to: dict[str, str] = {}
@@ -107,18 +112,23 @@ class Draft:
             self.close(line.source, now)
         return line
 
+    def is_awaited(self, target: str) -> bool:
+        """Whether a line is still to write the object."""
+        return target in self._line_to
+
     def seen(self, target: str, now: int) -> None:
-        """Advance the line that was to write ``target``: it has evidently been written.
+        """Advance the line that was to write ``target``: it has evidently been written. It is expected no more.
 
         Else whoever finds the line later would write the target again, after it was processed and deleted.
         """
+        self.expected.pop(target, None)
         line_id = self._line_to.get(target)
         if line_id is None:
             return
         line = self.outbox[line_id]
-        if line.holds_source:
+        if line.kind != "replay":
             self.strike(line_id, now)
-        elif not line.written:
+        elif not line.written:  # its letter is still to be deleted
             self.outbox[line_id] = replace(line, written=True)
             self.dirty = True
 
@@ -132,6 +142,16 @@ class Draft:
         if not self.known(name):
             self.settled[name] = now
             self.dirty = True
+            self.pass_turn(name)
+
+    def pass_turn(self, name: str, target: str = "") -> None:
+        """Let what follows a message in its group go on, or let it wait for the retry ``target`` that takes its place."""
+        group = group_of(name)
+        if group and group == group_of(target or name):
+            if target:
+                self.held_back[group] = target
+            elif self.held_back.get(group) == name:
+                del self.held_back[group]
 
     def finish(self) -> Ledger:
         """Return the ledger as changed; the very one it began with if nothing changed."""
@@ -151,6 +171,10 @@ class Draft:
             latency_ms=self.latency_ms,
             leader=self.leader,
             rooms=self.rooms,
+            ticks=self.ticks,
+            scheduled_at_revision=self.scheduled_at_revision,
+            held_back=self.held_back,
+            expected=self.expected,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from s3queue.core.keys import ObjectName, count_of
+from s3queue.core.keys import ObjectName, count_of, group_of
 from s3queue.core.ledger import Ledger
 
 
@@ -72,11 +72,40 @@ def books_balance(ledger: Ledger) -> Iterator[str]:
         yield f"a counter is negative: {dict(ledger.counters)}"
 
 
+def one_in_flight_per_group(ledger: Ledger) -> Iterator[str]:
+    """Of an ordered group one message at most is claimed."""
+    held: dict[str, str] = {}
+    for ticket in ledger.tickets.values():
+        for part in ticket.parts if ticket.claimed else ():
+            group = group_of(part.name)
+            if group and (group in held or part.size > 1):
+                yield f"group {group} has {part.name} in flight, and {held.get(group, 'more of it')}"
+            held[group] = part.name
+
+
+def turn_is_kept(ledger: Ledger) -> Iterator[str]:
+    """What holds back a group is a single message of it without an outcome."""
+    for group, name in ledger.held_back.items():
+        if group_of(name) != group or count_of(name) != 1:
+            yield f"group {group} is held back by {name}"
+        if name in ledger.settled or any(line.source == name for line in ledger.outbox.values()):
+            yield f"group {group} is held back by {name}, which has an outcome"
+
+
 Invariant = Callable[[Ledger], Iterator[str]]
 
 INVARIANTS: dict[str, Invariant] = {
     rule.__name__: rule
-    for rule in (one_holder, within_object, claim_is_whole, settled_is_free, one_move, books_balance)
+    for rule in (
+        one_holder,
+        within_object,
+        claim_is_whole,
+        settled_is_free,
+        one_move,
+        books_balance,
+        one_in_flight_per_group,
+        turn_is_kept,
+    )
 }
 
 
@@ -86,11 +115,39 @@ def violations(ledger: Ledger) -> list[str]:
 
 
 def step_violations(before: Ledger, after: Ledger) -> list[str]:
-    """Return what one commit may not do: go back in revision or cursor, or fewer of a counter."""
+    """Return what one commit may not do: go back in revision or cursor, or take a message out of its turn."""
     found = []
     if after is not before and after.revision != before.revision + 1:
         found.append(f"revision went from {before.revision} to {after.revision}")
     for rank, cursor in before.cursors.items():
         if after.cursor(rank) < cursor:
             found.append(f"cursor of rank {rank} went back from {cursor} to {after.cursor(rank)}")
+    found += _out_of_turn(before, after)
     return found
+
+
+def _out_of_turn(before: Ledger, after: Ledger) -> Iterator[str]:
+    """Tell what was claimed while an earlier message of its group was free, or while another's retry holds it back."""
+    still = _free(after)
+    free = {spot: group for spot, group in _free(before).items() if spot in still}
+    for ticket in after.tickets.values():
+        for part in ticket.parts if ticket.token == after.revision else ():
+            group, spot = group_of(part.name), (part.name, part.ranges[0][0])
+            first = before.held_back.get(group)
+            if not group or part.name in (first, after.held_back.get(group)):
+                continue
+            if first is not None and after.held_back.get(group) == first:
+                yield f"{spot} is claimed while {first} holds back group {group}"
+            if any(mark == group and other < spot for other, mark in free.items()):
+                yield f"{spot} is claimed while an earlier message of group {group} is free"
+
+
+def _free(ledger: Ledger) -> dict[tuple[str, int], str]:
+    """Return the messages of ordered groups that are free to be claimed, with their groups."""
+    return {
+        (part.name, index): group
+        for ticket in ledger.tickets.values()
+        for part in (() if ticket.claimed else ticket.parts)
+        if (group := group_of(part.name))
+        for index in part.indices()
+    }

@@ -6,9 +6,11 @@ Segments are of fixed width wherever their order matters, so that every store li
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from s3queue.errors import InvalidName, InvalidSetting
 
@@ -17,8 +19,11 @@ MAX_MESSAGES_PER_OBJECT = 1000
 
 _QUEUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 _PREFIX = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9_.=-]{0,99}/)*")
-_OBJECT = re.compile(r"([0-9])/([0-9]{13})-([0-9a-z]{20})-([1-9][0-9]{0,3})")
+_OBJECT = re.compile(r"([0-9])/([0-9]{13})-([0-9a-z]{20})-([1-9][0-9]{0,3})(?:\.([0-9a-z]{8}))?")
+_MESSAGE_ID = re.compile(r"[0-9a-z]{20}-[0-9]{1,3}")
 _LETTER = re.compile(r"([0-9]{13})-([0-9a-z]{20}-[0-9]{1,3})")
+_LOCK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:=@+-]{0,199}")
+_SCHEDULE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 _SUFFIX = ".json"
 
 
@@ -28,6 +33,16 @@ def check_queue_name(name: str) -> str:
         raise InvalidName(
             f"{name!r} cannot name a queue.",
             remedy="Use 1 to 80 ASCII letters, digits, '-' and '_', beginning with a letter or digit.",
+        )
+    return name
+
+
+def check_schedule_name(name: str) -> str:
+    """Return ``name`` if it can name a schedule; raise InvalidName otherwise."""
+    if not isinstance(name, str) or not _SCHEDULE.fullmatch(name):
+        raise InvalidName(
+            f"{name!r:.100} cannot name a schedule.",
+            remedy="Use 1 to 80 ASCII letters, digits, '.', '-' and '_', beginning with a letter or digit.",
         )
     return name
 
@@ -50,6 +65,16 @@ def check_label(what: str, text: str | None, limit: int = 200) -> str | None:
     return text
 
 
+def check_lock_name(name: str) -> str:
+    """Return ``name`` if it can name a lock; raise InvalidName otherwise."""
+    if not isinstance(name, str) or not _LOCK.fullmatch(name):
+        raise InvalidName(
+            f"{name!r} cannot name a lock.",
+            remedy="Use 1 to 200 ASCII letters, digits and '_-.:=@+', beginning with a letter or digit.",
+        )
+    return name
+
+
 def rank_of(priority: int) -> int:
     """Return the key segment of a priority: 0 for the most urgent (9), 9 for the ordinary (0)."""
     if not isinstance(priority, int) or isinstance(priority, bool) or not 0 <= priority <= MAX_PRIORITY:
@@ -61,15 +86,20 @@ def rank_of(priority: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ObjectName:
-    """The name of a message object below ``inbox/{lane}/``, taken apart."""
+    """The name of a message object below ``inbox/{lane}/``, taken apart.
+
+    ``group``: the :func:`group_mark` of the group whose order its messages keep; '' if they keep none.
+    """
 
     rank: int
     visible_at_ms: int
     id: str
     count: int
+    group: str = ""
 
     def __str__(self) -> str:
-        return f"{self.rank}/{self.visible_at_ms:013d}-{self.id}-{self.count}"
+        group = f".{self.group}" if self.group else ""
+        return f"{self.rank}/{self.visible_at_ms:013d}-{self.id}-{self.count}{group}"
 
     @classmethod
     def parse(cls, name: str) -> ObjectName | None:
@@ -77,12 +107,22 @@ class ObjectName:
         match = _OBJECT.fullmatch(name)
         if match is None or int(match[4]) > MAX_MESSAGES_PER_OBJECT:
             return None
-        return cls(int(match[1]), int(match[2]), match[3], int(match[4]))
+        return cls(int(match[1]), int(match[2]), match[3], int(match[4]), match[5] or "")
+
+
+def group_mark(group: str) -> str:
+    """Return what names the group in the names of objects; two groups that share one are merely ordered as one."""
+    return base64.b32hexencode(hashlib.sha256(group.encode()).digest()[:5]).decode().lower()
+
+
+def group_of(name: str) -> str:
+    """Return the mark of the group whose order the object of this (valid) name keeps; '' for none."""
+    return name[-8:] if name[-9] == "." else ""
 
 
 def count_of(name: str) -> int:
     """Return how many messages the object of this (valid) name holds."""
-    return int(name[name.rindex("-") + 1 :])
+    return int(name[name.rindex("-") + 1 : -9 if name[-9] == "." else None])
 
 
 def visible_at_ms_of(name: str) -> int:
@@ -105,6 +145,11 @@ def message_id_at(object_id: str, index: int) -> str:
     return f"{object_id}-{index}"
 
 
+def is_message_id(text: str) -> bool:
+    """Whether this can be the id of a message."""
+    return isinstance(text, str) and _MESSAGE_ID.fullmatch(text) is not None
+
+
 def letter_name(dead_at_ms: int, message_id: str) -> str:
     """Return the name of a dead letter below ``dlq/``."""
     return f"{dead_at_ms:013d}-{message_id}"
@@ -114,6 +159,10 @@ def parse_letter(name: str) -> tuple[int, str] | None:
     """Return (dead_at_ms, message id) of a dead letter's name; None for a foreign one."""
     match = _LETTER.fullmatch(name)
     return (int(match[1]), match[2]) if match else None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +183,22 @@ class Keys:
     def letter_journal(self) -> str:
         return self.root + "settled/dlq/"
 
+    @property
+    def workers(self) -> str:
+        return self.root + "workers/"
+
+    def worker(self, worker: str) -> str:
+        """Return the key of a worker's entry: ids hold what people like, so what keys cannot hold is escaped."""
+        escaped = quote(worker, safe="~@:+=,")
+        return self.workers + (escaped if len(escaped) <= 200 else _digest(worker)) + _SUFFIX
+
+    @property
+    def locks(self) -> str:
+        return self.root + "locks/"
+
+    def lock(self, name: str) -> str:
+        return self.locks + name + _SUFFIX
+
     def ledger(self, lane: int) -> str:
         return f"{self.root}ledger/{lane:04d}.json"
 
@@ -149,11 +214,34 @@ class Keys:
     def journal(self, lane: int) -> str:
         return f"{self.root}settled/{lane:04d}/"
 
+    @property
+    def results(self) -> str:
+        return self.root + "results/"
+
+    @property
+    def schedules(self) -> str:
+        return self.root + "schedules/"
+
+    def schedule(self, name: str) -> str:
+        return self.schedules + name + _SUFFIX
+
     def result(self, message_id: str) -> str:
-        return f"{self.root}results/{message_id}{_SUFFIX}"
+        return f"{self.results}{message_id}{_SUFFIX}"
+
+    @property
+    def history(self) -> str:
+        return self.root + "history/"
+
+    @property
+    def dedup(self) -> str:
+        return self.root + "dedup/"
 
     def reservation(self, dedup_id: str) -> str:
-        return f"{self.root}dedup/{hashlib.sha256(dedup_id.encode()).hexdigest()}{_SUFFIX}"
+        return f"{self.dedup}{_digest(dedup_id)}{_SUFFIX}"
+
+    @property
+    def forgetting(self) -> str:
+        return self.root + "forgetting.json"
 
     def name_in(self, prefix: str, key: str) -> str:
         """Return what ``key`` is called below ``prefix``: without prefix and suffix; '' for a foreign one without suffix."""

@@ -17,7 +17,7 @@ from s3queue.core.message import AttemptError
 Ranges = tuple[tuple[int, int], ...]
 """Index ranges, half open, sorted, not touching each other."""
 
-LineKind = Literal["retry", "dead", "replay"]
+LineKind = Literal["retry", "dead", "replay", "tick"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,8 @@ class Line:
     """A move: *write the target, delete the source, strike the line*.
 
     ``retry``: message ``index`` of inbox object ``source`` → inbox object ``target``. ``dead``: the same → dead letter
-    ``target``. ``replay``: dead letter ``source`` → inbox object ``target``. ``written``: the target has been seen.
+    ``target``. ``replay``: dead letter ``source`` → inbox object ``target``. ``tick``: the schedule named ``source``, due
+    at ``index`` (store time in ms) → inbox object ``target``. ``written``: the target has been seen.
     """
 
     id: str
@@ -99,7 +100,7 @@ class Line:
     @property
     def holds_source(self) -> bool:
         """Whether the source is an inbox object that must not be deleted yet."""
-        return self.kind != "replay"
+        return self.kind in ("retry", "dead")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ COUNTERS = (
     "rescued",
     "dead",
     "replayed",
+    "ticked",
     "discarded",
     "missing",
 )
@@ -138,7 +140,10 @@ class Ledger:
     whether its commit landed. ``cursors``: by rank, the name up to which every object has been ticketed.
     ``settled``: name → when. ``forgotten_at_revision``: when settled names were last dropped. ``latency_ms``:
     histogram of enqueue → completed, by upper bound in ms. ``leader``: who coordinates, or did last. ``rooms``: how
-    many messages in all each worker would hold, as it said with its last claim.
+    many messages in all each worker would hold, as it said with its last claim. ``ticks``: by schedule, the newest tick
+    that was fired (store time in ms). ``scheduled_at_revision``: when schedules were last changed. ``held_back``: by the
+    mark of an ordered group, the object of its message that was tried before: until that has an outcome, it goes first.
+    ``expected``: name → since when; objects that the cursor must not pass before they are ticketed.
     """
 
     revision: int = 0
@@ -155,6 +160,10 @@ class Ledger:
     latency_ms: Mapping[int, int] = field(default_factory=dict)
     leader: Leader | None = None
     rooms: Mapping[str, int] = field(default_factory=dict)
+    ticks: Mapping[str, int] = field(default_factory=dict)
+    scheduled_at_revision: int = 0
+    held_back: Mapping[str, str] = field(default_factory=dict)
+    expected: Mapping[str, int] = field(default_factory=dict)
 
     def led_at(self, now: int) -> Leader | None:
         """Return the coordinator whose term has not run out at ``now`` (store time in ms)."""

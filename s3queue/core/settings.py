@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from s3queue.core.keys import MAX_PRIORITY
+from s3queue.core.keys import MAX_PRIORITY, group_mark
 from s3queue.core.retry import STRATEGIES, RetryPolicy
 from s3queue.errors import InvalidSetting
 
@@ -72,6 +72,12 @@ class Settings:
     def strict(self) -> bool:
         """Whether order is kept at the price of waiting."""
         return self.order.startswith("strict")
+
+    def group_mark(self, group: str | None) -> str:
+        """Return the mark of the group whose order messages of ``group`` keep; '' if they keep none."""
+        if self.order == "strict":
+            return group_mark("")
+        return group_mark(group) if self.strict and group else ""
 
     @property
     def lanes_served(self) -> int:

@@ -16,8 +16,13 @@ Lead          nobody leads → this worker coordinates                          
 Publish       inbox, available → assigned to workers with room                the term is over
 Leave         a worker's lead and assignments end                             –
 Adopt         late arrival → available                                        names were forgotten since it was judged
+Expect        inbox → inbox, where the cursor waits for it                    the cursor has passed it
 Strike        outbox line → done                                              the line is gone already
 Replay        dead → outbox                                                   the letter is being replayed already
+Missing       a retry that vanished → missing                                 a ticket or line has it
+Fire          a tick of a schedule → outbox                                   fired before; schedules changed
+Reschedule    ticks judged by schedules as they were → refused                –
+DropTicks     the last ticks of schedules that are gone → forgotten           schedules changed
 Discard       inbox, available, processing → discarded                        –
 Prune         settled → forgotten                                             the cursor has not passed it
 Pause         claims are refused from now on, or again possible               –
@@ -34,19 +39,24 @@ from s3queue.core.dispatch import Lead, Leave, Publish, Published
 from s3queue.core.draft import Draft
 from s3queue.core.ledger import Ledger
 from s3queue.core.settling import Extend, Handle, Outcome, Release, Settle
-from s3queue.core.upkeep import Adopt, Discard, Forget, Pause, Prune, Replay, Strike
+from s3queue.core.ticking import DropTicks, Fire, Reschedule
+from s3queue.core.upkeep import Adopt, Discard, Expect, Forget, Missing, Pause, Prune, Replay, Strike
 
 __all__ = [
     "Adopt",
     "Claim",
     "Claimed",
     "Discard",
+    "DropTicks",
+    "Expect",
     "Extend",
+    "Fire",
     "Forget",
     "Handle",
     "Lead",
     "Leave",
     "Listing",
+    "Missing",
     "Outcome",
     "Pause",
     "Prune",
@@ -55,6 +65,7 @@ __all__ = [
     "Release",
     "Replay",
     "Request",
+    "Reschedule",
     "Reset",
     "Settle",
     "Strike",

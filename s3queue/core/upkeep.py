@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from s3queue.core.draft import Draft
-from s3queue.core.keys import count_of, rank_in
+from s3queue.core.keys import count_of, group_of, rank_in
 from s3queue.core.ledger import Line, Part
 
 SETTLED_KEPT_MS = 3_600_000
 """How long a settled name above the cursor is kept: S3 refuses a signature after 15 minutes, so no copy lands later."""
-_MOVED = {"retry": "retried", "dead": "dead", "replay": "replayed"}
+_MOVED = {"retry": "retried", "dead": "dead", "replay": "replayed", "tick": "ticked"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,24 @@ class Adopt:
 
 
 @dataclass(frozen=True, slots=True)
+class Expect:
+    """Let the cursor not pass an object that was long on its way. Replies with whether it has passed it already."""
+
+    name: str
+
+    def apply(self, draft: Draft, now: int) -> bool:
+        """Note the name, unless it is known; drop those that never came."""
+        if draft.known(self.name):
+            return False
+        if self.name <= draft.cursors.get(rank_in(self.name), ""):
+            return True
+        draft.expected = {name: at_ms for name, at_ms in draft.expected.items() if at_ms + SETTLED_KEPT_MS > now}
+        draft.expected[self.name] = now
+        draft.dirty = True
+        return False
+
+
+@dataclass(frozen=True, slots=True)
 class Strike:
     """Strike lines whose move is done; ``missing``: those whose source was gone before it could be moved.
 
@@ -56,7 +74,28 @@ class Strike:
             if line.id in self.missing:
                 draft.count(_MOVED[line.kind], -1)
                 draft.count("missing", 1 if line.holds_source else 0)
+                draft.pass_turn(line.target)
         return len(struck)
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Let groups go on whose retry was written and is gone from the inbox, unclaimed. Replies with how many there were."""
+
+    names: tuple[str, ...]
+
+    def apply(self, draft: Draft, now: int) -> int:
+        """Settle those that still hold back their groups and are in no ticket or line."""
+        gone = [
+            name
+            for name in self.names
+            if draft.held_back.get(group_of(name)) == name and not draft.known(name) and not draft.is_awaited(name)
+        ]
+        for name in gone:
+            draft.count("ticketed")
+            draft.count("missing")
+            draft.close(name, now)
+        return len(gone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +158,7 @@ class Discard:
                 gone += ticket.size
                 for part in ticket.parts:
                     draft.close(part.name, now)
-            for line in [line for line in draft.outbox.values() if line.kind == "retry"]:
+            for line in [line for line in draft.outbox.values() if line.kind in ("retry", "tick")]:
                 draft.strike(line.id, now)
                 draft.close(line.target, now)
                 draft.count("ticketed")

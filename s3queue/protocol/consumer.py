@@ -9,42 +9,33 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from s3queue.core.keys import MAX_PRIORITY, count_of
+from s3queue.core.keys import count_of
 from s3queue.core.ledger import Part, Ticket
 from s3queue.core.message import AttemptError, Failure, Message
 from s3queue.core.retry import worn_out
 from s3queue.core.settling import LEASE_OVER
-from s3queue.core.transitions import Claim, Claimed, Extend, Handle, Outcome, Release, Request, Settle
+from s3queue.core.transitions import (
+    Claim,
+    Claimed,
+    Extend,
+    Handle,
+    Outcome,
+    Publish,
+    Release,
+    Settle,
+)
 from s3queue.errors import CorruptObject, LeaseLost, NotFound, S3QueueError, StoreError
 from s3queue.protocol import outcomes
 from s3queue.protocol.janitor import Janitor
 from s3queue.protocol.lane import Lane
 from s3queue.protocol.moves import carry_out
 from s3queue.protocol.outcomes import Delivery, Lease, Recorded
+from s3queue.protocol.search import Search, Sent
 
-MAX_OBJECTS = 128
-"""How many objects one claim takes at most: each is a GET, and the lease runs while they are read."""
 _CORRUPT_SKIPPED_S = 300.0
 _UNREAD_SKIPPED_S = 5.0
 """How long a corrupt object, and one that the store would not hand out, is left alone by this process."""
-_LEDGER_AGE_S = 2.0
-"""How old the ledger in hand may be for a claim, if others are not likely to have written meanwhile."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """A request on its way and what its reply is for. Kept while in doubt: the committer knows it again if it landed."""
-
-    request: Request
-    take: Callable[[Any], object]
-    outcomes: int = 0
-
-    def conclude(self, reply: Any) -> list[Delivery]:
-        """Use the reply; return what a claim got."""
-        got = self.take(reply)
-        return got if isinstance(got, list) else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +43,10 @@ class _Ack:
     """An outcome that was not recorded for certain when its caller was told so."""
 
     outcome: Outcome
-    sent: _Sent
+    sent: Sent
 
 
-class Consumer:
+class LaneConsumer:
     """One process' claims on one lane; safe to share between threads."""
 
     def __init__(self, lane: Lane, janitor: Janitor) -> None:
@@ -64,10 +55,14 @@ class Consumer:
         self._lock = threading.Lock()
         self._leases: dict[str, Lease] = {}
         self._pending: list[Recorded] = []
-        self._doubt: list[_Sent] = []
+        self._doubt: list[Sent] = []
         self._acks: dict[Handle, _Ack] = {}
-        self._skip: dict[str, float] = {}
+        self.search = Search(lane)
         self.claimed_in_full = False
+        self.others_wait = False
+        """Whether the last claim left messages that wait for others of their group."""
+        self.may_be_more = False
+        """Whether something was claimed and a next claim may find more, were it not for what is claimed."""
 
     # -- what this process holds --
 
@@ -83,7 +78,8 @@ class Consumer:
 
     def is_trusted(self, delivery: Delivery) -> bool:
         """Whether the claim can be relied on for the moment: its lease is not near its end."""
-        return not delivery.lease.lost and self.lane.clock.monotonic() < delivery.lease.trusted_until
+        until = min(delivery.lease.trusted_until, self.lane.standing.present_until)
+        return not delivery.lease.lost and self.lane.clock.monotonic() < until
 
     def needs_extension(self) -> bool:
         """Whether a lease has half run out."""
@@ -149,15 +145,18 @@ class Consumer:
         self,
         room: int,
         *,
+        look: bool | None = None,
         deliver: Callable[[Delivery], None] | None = None,
         keep_leases: bool = True,
     ) -> list[Delivery]:
         """Record the pending outcomes, extend what runs long and claim up to ``room`` messages: one commit.
 
-        Returns the messages claimed and readable; ``deliver`` is given each as soon as it has been read.
+        Returns the messages claimed and readable; ``deliver`` is given each as soon as it has been read. A coordinator
+        assigns to others in the same commit what it has no room for.
         """
-        # The claim first: it may fail, and no outcome must be lost.
-        claim = self._claim(room) if room > 0 and not self._claim_in_doubt() else None
+        # The look first: it may fail, and no outcome must be lost.
+        looks = room > 0 if look is None else look and (room > 0 or self.leads)
+        asked = self._look(room, deliver) if looks and not self._claim_in_doubt() else []
         with self._lock:
             batch, self._pending = self._pending, []
             sent, self._doubt = self._doubt, []
@@ -165,7 +164,7 @@ class Consumer:
         ending = Counter(item.delivery.lease.ticket_id for item in batch)
         long = [lease for lease in self._to_extend() if lease.left > ending[lease.ticket_id]]
         long = long if keep_leases and not sent else []
-        sent += self._compose(batch, long, claim, deliver)
+        sent += self._compose(batch, long) + asked
         if not sent:
             return []
         try:
@@ -180,9 +179,7 @@ class Consumer:
         self,
         batch: list[Recorded],
         long: list[Lease],
-        claim: Claim | None,
-        deliver: Callable[[Delivery], None] | None,
-    ) -> list[_Sent]:
+    ) -> list[Sent]:
         started = self.lane.clock.monotonic()
         sent = []
         if batch:
@@ -190,36 +187,41 @@ class Consumer:
         if long:
             lease_ms = max(self.lane.settings().lease_ms, *(lease.lease_ms for lease in long))
             tickets = tuple((lease.ticket_id, lease.token) for lease in long)
-            sent.append(_Sent(Extend(tickets, lease_ms), lambda holds: self._note_extended(long, holds, started)))
-        if claim is not None:
-            sent.append(_Sent(claim, lambda claimed: self._read(claimed, started, deliver)))
+            sent.append(Sent(Extend(tickets, lease_ms), lambda holds: self._note_extended(long, holds, started)))
         return sent
 
-    def _settling(self, batch: list[Recorded]) -> _Sent:
+    def _settling(self, batch: list[Recorded]) -> Sent:
         started = self.lane.clock.monotonic()
         settle = Settle(tuple(item.outcome for item in batch))
-        return _Sent(settle, lambda replies: self._after_settle(batch, replies, started), len(batch))
+        return Sent(settle, lambda replies: self._after_settle(batch, replies, started), len(batch))
 
     def _claim_in_doubt(self) -> bool:
-        return any(isinstance(item.request, Claim) for item in self._doubt)
+        return any(isinstance(item.request, Claim | Publish) for item in self._doubt)
 
-    def _claim(self, room: int) -> Claim:
-        lane, settings = self.lane, self.lane.settings()
-        now = lane.clock.monotonic()
-        self._skip = {name: until for name, until in self._skip.items() if until > now}
-        skip = frozenset(self._skip)
-        ledger = lane.committer.refresh(_LEDGER_AGE_S)
-        ranks = [MAX_PRIORITY - priority for priority in settings.priorities]
-        listings = lane.scanner.listings(ledger, ranks, room, skip)
+    @property
+    def leads(self) -> bool:
+        """Whether this process coordinates the lane."""
+        return self.search.leads
+
+    def _look(self, room: int, deliver: Callable[[Delivery], None] | None) -> list[Sent]:
+        started = self.lane.clock.monotonic()
         with self._lock:
-            self._leases = {id_: lease for id_, lease in self._leases.items() if not _over(lease, now)}
+            self._leases = {id_: lease for id_, lease in self._leases.items() if not _over(lease, started)}
             suspects = not any(lease.suspect for lease in self._leases.values())
-        return Claim(lane.worker, room, settings.lease_ms, listings, skip, suspects, settings.max_attempts, MAX_OBJECTS)
+            handles = [item.outcome.handle for item in self._pending]
+        return self.search.ask(
+            room,
+            suspects=suspects,
+            take=lambda claimed: self._read(claimed, started, deliver),
+            ending=frozenset((handle.ticket_id, handle.name, handle.index) for handle in handles),
+        )
 
     # -- after a commit --
 
     def _after_settle(self, batch: list[Recorded], replies: list[str | None], started: float) -> None:
         moves = []
+        done = [item for item, found in zip(batch, replies, strict=True) if found is None]
+        self.lane.standing.telemetry.settled(done, started)
         for item, found in zip(batch, replies, strict=True):
             if found is not None:
                 item.delivery.lease.lost |= found == LEASE_OVER  # else the rest of the ticket is still held
@@ -234,6 +236,7 @@ class Consumer:
         self.janitor.note(item.outcome.handle.name for item in batch)
 
     def _tell(self, item: Recorded) -> None:
+        self.lane.standing.note(item)
         events, line, delivery = self.lane.events, item.outcome.line, item.delivery
         if item.outcome.kind == "completed":
             if events.wanted("message-completed"):
@@ -279,11 +282,13 @@ class Consumer:
             self.lane.events.emit("message-recovered", worker=ticket.worker, count=ticket.size)
         work: list[tuple[Ticket, Part, Lease]] = []
         self.claimed_in_full = bool(claimed.tickets) and claimed.full
+        self.others_wait = claimed.waits
+        self.may_be_more = bool(claimed.tickets) and (claimed.full or claimed.waits)
         for ticket in claimed.tickets:
             suspect = any(part.rescues for part in ticket.parts)
             lease_ms = ticket.expires_at_ms - ticket.claimed_at_ms
             until = started + _trusted_s(lease_ms)
-            lease = Lease(ticket.id, ticket.token, lease_ms, started, until, ticket.size, suspect)
+            lease = Lease(ticket.id, ticket.token, lease_ms, started, until, ticket.size, self.lane.number, suspect)
             with self._lock:
                 self._leases[ticket.id] = lease
             work += [(ticket, part, lease) for part in ticket.parts]
@@ -306,7 +311,7 @@ class Consumer:
             return []
         except (CorruptObject, StoreError) as error:
             skipped_s = _CORRUPT_SKIPPED_S if isinstance(error, CorruptObject) else _UNREAD_SKIPPED_S
-            self._skip[part.name] = self.lane.clock.monotonic() + skipped_s
+            self.search.skip(part.name, skipped_s)
             self._unreadable(ticket, part, lease, error, missing=False)
             return []
         ready = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from s3queue.core.codec import decode_letter
-from s3queue.core.keys import ObjectName, parse_letter, rank_of
+from s3queue.core.keys import parse_letter, rank_of
 from s3queue.core.ledger import Line
 from s3queue.core.message import DeadLetter
 from s3queue.core.transitions import Forget, Replay
@@ -207,7 +207,8 @@ class DeadLetters:
 
     def _line(self, lane: Lane, name: str, letter: DeadLetter) -> Line:
         now = lane.now_ms()
-        target = ObjectName(rank_of(letter.message.priority), now, lane.ids.new(now), 1)
+        mark = lane.settings().group_mark(letter.message.group)
+        target = lane.naming.name(rank_of(letter.message.priority), now, 1, mark)
         return Line(
             id=name, kind="replay", source=name, index=0, target=str(target), message_id=letter.id, decided_at_ms=now
         )

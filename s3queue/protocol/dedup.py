@@ -7,6 +7,8 @@ after it was processed is a ghost that ledger or journal knows, as after any los
 
 The journal goes back an hour. A reservation that is older and still not marked belongs to a producer that died within
 two requests and whose key nobody asked for since: its message runs again rather than being swallowed.
+
+Reservations that are over are written over by the next enqueue of the key, or deleted: see :mod:`.forgetting`.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from s3queue.core.codec import decode_reservation, encode_reservation
 from s3queue.core.keys import ObjectName
 from s3queue.core.message import Message, Reservation
 from s3queue.errors import CorruptObject, OutcomeUnknown, PreconditionFailed
+from s3queue.protocol.arrivals import keep_place
+from s3queue.protocol.forgetting import wait_until_kept
 from s3queue.protocol.lane import Lane
 from s3queue.store.record import Record, Version
 
@@ -27,33 +31,50 @@ _ROUNDS = 20
 def enqueue_once(lane: Lane, dedup_id: str, name: ObjectName, message: Message, ttl_ms: int) -> str:
     """Return the id of the key's message, which is durable: ``message``, or the one that was enqueued before.
 
-    Three PUTs for the first; a PUT and a GET for one that is refused, and two PUTs more if the first is not marked yet.
+    Three PUTs and two GETs for the first; a PUT and a GET for one that is refused, and two of each more if the first is
+    not marked yet.
     """
     now = lane.now_ms()
-    record = Record(lane.store, lane.keys.reservation(dedup_id), decode_reservation, encode_reservation)
+    record = _record(lane, dedup_id)
     mine = Reservation(message.id, str(name), now, now + ttl_ms)
-    version: Version[Reservation] = Version(None, None)
+    there: Version[Reservation] = Version(None, None)
     for _ in range(_ROUNDS):
-        try:
-            version = record.write(mine, version)
-        except (PreconditionFailed, OutcomeUnknown):
-            version = record.read()
-        held = version.value
-        if held is not None and (held.message_id == mine.message_id or held.expires_at_ms > now):
-            return _make_sure(lane, record, version, held, message)
+        held = there.value
+        if held is None or (held.message_id != mine.message_id and held.expires_at_ms <= now):
+            try:
+                there = record.write(mine, there)
+            except (PreconditionFailed, OutcomeUnknown):
+                there = record.read()
+                continue
+            held = mine
+        if held.written:
+            return held.message_id
+        wait_until_kept(lane, record.key)
+        before, there = there, record.read()
+        if there == before:
+            return _complete(lane, record, there, held, message)
     raise OutcomeUnknown(record.key)
 
 
-def _make_sure(
-    lane: Lane, record: Record[Reservation], version: Version[Reservation], held: Reservation, message: Message
+def look_up(lane: Lane, dedup_id: str) -> Reservation | None:
+    """Return the reservation that holds the key now, None if it is free; a GET."""
+    held = _record(lane, dedup_id).read().value
+    return held if held is not None and held.expires_at_ms > lane.now_ms() else None
+
+
+def _record(lane: Lane, dedup_id: str) -> Record[Reservation]:
+    return Record(lane.store, lane.keys.reservation(dedup_id), decode_reservation, encode_reservation)
+
+
+def _complete(
+    lane: Lane, record: Record[Reservation], there: Version[Reservation], held: Reservation, message: Message
 ) -> str:
-    """Return the id of the reserved message once it has been written, by whomever."""
-    if held.written:
-        return held.message_id
+    """Write the reserved message, whoever reserved it, mark the reservation, and return the message's id."""
     name = ObjectName.parse(held.name)
     if name is None:
         raise CorruptObject(record.key, f"it reserves {held.name!r}, which names no message object")
     lane.inbox.write(name, [replace(message, id=held.message_id)])
+    keep_place(lane, name, lane.now_ms() - held.reserved_at_ms)
     with suppress(PreconditionFailed, OutcomeUnknown):  # marked by another, or for the next to find out
-        record.write(replace(held, written=True), version)
+        record.write(replace(held, written=True), there)
     return held.message_id

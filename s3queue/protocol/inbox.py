@@ -9,15 +9,20 @@ from dataclasses import dataclass
 from s3queue.clock import Clock
 from s3queue.core.claiming import Listing
 from s3queue.core.codec import decode_messages, encode_messages
-from s3queue.core.keys import Keys, ObjectName, count_of, visible_at_ms_of
+from s3queue.core.keys import Keys, ObjectName, count_of, group_of, visible_at_ms_of
 from s3queue.core.ledger import Ledger
 from s3queue.core.message import Message
+from s3queue.core.ordering import Turns
 from s3queue.core.payload import PLAIN, PayloadCodec, Seal
 from s3queue.errors import CorruptObject, PreconditionFailed
 from s3queue.store.port import CREATE, Store, fetch
 
 _CACHED_OBJECTS = 16
 _LISTING_KEPT_S = 10.0
+_ORDERED_LISTING_KEPT_S = 0.5
+_NEWEST_LISTING_KEPT_S = 1.0
+"""How long a listing serves, and, for each of its pages, how long one that has little for an ordered queue does, and any
+where the newest are wanted."""
 _MAX_PAGES = 20
 
 
@@ -110,6 +115,7 @@ class Inbox:
 class _Cached:
     listing: Listing
     at: float
+    pages: int
 
 
 class Scanner:
@@ -122,18 +128,28 @@ class Scanner:
         self._inbox, self._clock, self._now_ms = inbox, clock, now_ms
         self._cached: dict[int, _Cached] = {}
 
-    def listings(self, ledger: Ledger, ranks: Sequence[int], room: int, skip: frozenset[str]) -> tuple[Listing, ...]:
-        """Return listings with ``room`` claimable messages if there are that many, urgent ranks first."""
-        taken = ledger.held_names() | ledger.settled.keys() | skip
+    def listings(
+        self,
+        ledger: Ledger,
+        ranks: Sequence[int],
+        room: int,
+        skip: frozenset[str],
+        order: str = "fifo",
+        turns: Turns | None = None,
+    ) -> tuple[Listing, ...]:
+        """Return listings with ``room`` claimable messages if there are that many, urgent ranks first.
+
+        ``turns``: whose turn it is in ordered groups, each of which counts for one message.
+        """
+        look = _Look(ledger, ledger.held_names() | ledger.settled.keys() | skip, turns or Turns((), {}), self._now_ms())
         found = []
         for rank in sorted(ranks):
             cached = self._fresh(rank)
-            have = self._claimable(cached.listing, ledger, taken) if cached else 0
-            if have < room:
-                cached = self._list(rank, ledger, taken, room)
-                have = self._claimable(cached.listing, ledger, taken)
-            if cached is not None:
-                found.append(cached.listing)
+            have = look.claimable(cached.listing) if cached else 0
+            if cached is None or self._is_stale(cached, have, room, order):
+                cached = self._list(rank, look, room, all_pages=order == "lifo")
+                have = look.claimable(cached.listing)
+            found.append(cached.listing)
             room -= have
             if room <= 0:
                 break
@@ -145,26 +161,50 @@ class Scanner:
             return None
         return cached
 
-    def _claimable(self, listing: Listing, ledger: Ledger, taken: set[str]) -> int:
-        cursor, now = ledger.cursor(listing.rank), self._now_ms()
-        total = 0
-        for name in listing.names:
-            if visible_at_ms_of(name) > now:
-                break
-            if name > cursor and name not in taken:
-                total += count_of(name)
-        return total
+    def _is_stale(self, cached: _Cached, have: int, room: int, order: str) -> bool:
+        """Whether to list anew: an ordered group takes one message at a time, so to have little is no reason by itself."""
+        age_s = self._clock.monotonic() - cached.at
+        if order == "lifo":
+            return age_s > _NEWEST_LISTING_KEPT_S * cached.pages
+        patient = order.startswith("strict") and (have > 0 or cached.pages > 1)
+        return have < room and (not patient or age_s > _ORDERED_LISTING_KEPT_S * cached.pages)
 
-    def _list(self, rank: int, ledger: Ledger, taken: set[str], room: int) -> _Cached:
-        names: list[str] = []
+    def _list(self, rank: int, look: _Look, room: int, *, all_pages: bool) -> _Cached:
         listed_at_ms, at = self._now_ms(), self._clock.monotonic()
-        cursor = ledger.cursor(rank)
+        cursor = look.ledger.cursor(rank)
         after_key = self._inbox.key(cursor) if cursor else ""
-        for _ in range(_MAX_PAGES):
+        listing, pages = Listing(rank, (), listed_at_ms), 0
+        while pages < _MAX_PAGES:
             found, after_key = self._inbox.page(rank, after_key)
-            names += found
+            pages += 1
+            first = listing.first_page or (found[-1] if found and after_key else "")
+            listing = Listing(rank, (*listing.names, *found), listed_at_ms, first)
             future = bool(found) and visible_at_ms_of(found[-1]) > listed_at_ms
-            if not after_key or future or sum(count_of(name) for name in names if name not in taken) >= room:
+            if not after_key or future or (not all_pages and look.claimable(listing) >= room):
                 break
-        self._cached[rank] = _Cached(Listing(rank, tuple(names), listed_at_ms), at)
+        self._cached[rank] = _Cached(listing, at, pages)
         return self._cached[rank]
+
+
+@dataclass(slots=True)
+class _Look:
+    """What there is to take, as one look at the ledger has it."""
+
+    ledger: Ledger
+    taken: set[str]
+    turns: Turns
+    now: int
+
+    def claimable(self, listing: Listing) -> int:
+        """Return how many messages of a listing may be claimed now."""
+        cursor, total, groups = self.ledger.cursor(listing.rank), 0, set()
+        for name in listing.visible(self.now):
+            if name <= cursor or name in self.taken:
+                continue
+            group = group_of(name)
+            if not group:
+                total += count_of(name)
+            elif group not in groups and self.turns.may_list(name) and listing.is_whole_before(name):
+                groups.add(group)
+                total += 1
+        return total

@@ -14,7 +14,9 @@ from s3queue.events import Events
 from s3queue.ids import Ids
 from s3queue.protocol.committer import Committer
 from s3queue.protocol.inbox import Inbox, Scanner
+from s3queue.protocol.naming import Naming
 from s3queue.store.port import Store
+from s3queue.telemetry import OFF, Telemetry
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -34,12 +36,31 @@ def one_by_one(function: Callable[[Any], Any], items: Iterable[Any], /) -> list[
 
 
 @dataclass(slots=True)
+class Standing:
+    """What a process is to the others: its worker id, and until when (monotonic) nobody takes it for dead.
+
+    ``present_until`` is without end for a process that is in no registry. ``note`` takes down each outcome of its own
+    that was recorded; ``telemetry`` measures what it does.
+    """
+
+    worker: str
+    present_until: float = float("inf")
+    spread: Spread = field(default=one_by_one)
+    note: Callable[[Any], object] = field(default=bool)
+    telemetry: Telemetry = OFF
+
+
+@dataclass(slots=True)
 class Lane:
-    """What one process knows of a lane. ``settings`` is a function, as they can change while the process runs."""
+    """What one process knows of a lane. ``settings`` is a function, as they can change while the process runs.
+
+    ``once`` is the store without retries, for a request that must not be sent a second time.
+    """
 
     number: int
-    worker: str
+    standing: Standing
     store: Store
+    once: Store
     keys: Keys
     committer: Committer
     inbox: Inbox
@@ -49,7 +70,17 @@ class Lane:
     clock: Clock
     ids: Ids
     codec: PayloadCodec
-    spread: Spread = field(default=one_by_one)
+    naming: Naming
+
+    @property
+    def worker(self) -> str:
+        """The id of this process among the workers."""
+        return self.standing.worker
+
+    @property
+    def spread(self) -> Spread:
+        """How work is spread over threads, if there are any."""
+        return self.standing.spread
 
     @property
     def seal(self) -> Seal:

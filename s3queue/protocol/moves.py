@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from s3queue.core.codec import decode_letter, encode_letter
+from s3queue.core.codec import decode_letter, decode_schedule, encode_letter
 from s3queue.core.keys import ObjectName
 from s3queue.core.ledger import Line
 from s3queue.core.message import DeadLetter, Message
@@ -59,8 +59,8 @@ def finish_orphans(lane: Lane, lines: Sequence[Line]) -> int:
             lane.committer.read()
             if line.id not in lane.committer.ledger.outbox:
                 continue  # somebody else has made the move meanwhile
-            if line.holds_source:
-                # The ledger still needs this object, so nobody of ours has deleted it.
+            if line.kind != "replay":
+                # The ledger still needs this object, and a schedule is never deleted: it was nobody of ours.
                 missing.add(line.id)
                 _tell(lane, line, error)
         except CorruptObject as error:
@@ -94,6 +94,9 @@ def _tell(lane: Lane, line: Line, error: S3QueueError) -> None:
 
 
 def _read_source(lane: Lane, line: Line) -> Message:
+    if line.kind == "tick":
+        key = lane.keys.schedule(line.source)
+        return decode_schedule(fetch(lane.store, key).body, key, lane.seal).message_of(line)
     if line.kind != "replay":
         return lane.inbox.read(line.source)[line.index]
     key = lane.keys.letter(line.source)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from s3queue.clock import to_datetime
-from s3queue.core.keys import ObjectName, letter_name, rank_in
+from s3queue.core.keys import ObjectName, group_of, letter_name, rank_in
 from s3queue.core.ledger import Line, LineKind
 from s3queue.core.message import AttemptError, Failure, Message
 from s3queue.core.retry import judge
@@ -25,13 +25,17 @@ class Lease:
     renewed_at: float
     trusted_until: float
     left: int
+    lane: int = 0
     suspect: bool = False
     lost: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Delivery:
-    """A claimed message in the hands of this process. ``attempt`` counts from 1; ``claimed_at_ms`` is store time."""
+    """A claimed message in the hands of this process. ``attempt`` counts from 1; times are store time.
+
+    ``started_at_ms`` is filled in by whoever runs a handler on it, when that begins; 0 if nobody does.
+    """
 
     message: Message
     handle: Handle
@@ -40,6 +44,7 @@ class Delivery:
     max_attempts: int
     lost_claims: tuple[AttemptError, ...]
     claimed_at_ms: int
+    started_at_ms: int = 0
 
     @property
     def id(self) -> str:
@@ -49,10 +54,11 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An outcome on its way into the ledger, with the delivery it is of."""
+    """An outcome on its way into the ledger, with the delivery it is of, and when it was decided (store time)."""
 
     delivery: Delivery
     outcome: Outcome
+    ended_at_ms: int
 
 
 class Held:
@@ -104,8 +110,9 @@ class Held:
 
 def completed(lane: Lane, delivery: Delivery) -> Recorded:
     """Return the outcome *completed*."""
-    latency = max(0, lane.now_ms() - delivery.message.enqueued_at_ms)
-    return Recorded(delivery, Outcome(delivery.handle, "completed", latency_ms=latency))
+    now = lane.now_ms()
+    latency = max(0, now - delivery.message.enqueued_at_ms)
+    return Recorded(delivery, Outcome(delivery.handle, "completed", latency_ms=latency), now)
 
 
 def failed(lane: Lane, delivery: Delivery, failure: Failure) -> Recorded:
@@ -124,15 +131,16 @@ def failed(lane: Lane, delivery: Delivery, failure: Failure) -> Recorded:
     )
     if verdict.after_ms is None:
         return dead(lane, delivery, verdict.reason, kept, now)
-    name = ObjectName(rank_in(delivery.handle.name), now + verdict.after_ms, lane.ids.new(now), 1)
+    source = delivery.handle.name
+    name = ObjectName(rank_in(source), now + verdict.after_ms, lane.ids.new(now), 1, group_of(source))
     line = _line(lane, delivery, "retry", str(name), error=kept, now=now)
-    return Recorded(delivery, Outcome(delivery.handle, "retry", line=line))
+    return Recorded(delivery, Outcome(delivery.handle, "retry", line=line), now)
 
 
 def dead(lane: Lane, delivery: Delivery, reason: str, error: AttemptError | None, now: int) -> Recorded:
     """Return the outcome *dead*; without an error of its own, the claims it lost are why."""
     line = replace(_line(lane, delivery, "dead", letter_name(now, delivery.id), error=error, now=now), reason=reason)
-    return Recorded(delivery, Outcome(delivery.handle, "dead", line=line, failed=error is not None))
+    return Recorded(delivery, Outcome(delivery.handle, "dead", line=line, failed=error is not None), now)
 
 
 def _line(lane: Lane, delivery: Delivery, kind: LineKind, target: str, *, error: AttemptError | None, now: int) -> Line:

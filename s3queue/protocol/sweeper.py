@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from s3queue.core.keys import MAX_PRIORITY
+from s3queue.core.keys import MAX_PRIORITY, visible_at_ms_of
 from s3queue.core.ledger import Ledger, Line
-from s3queue.core.transitions import Adopt, Listing, Swept
+from s3queue.core.transitions import Listing, Missing, Swept
 from s3queue.core.upkeep import prunable
-from s3queue.errors import CorruptObject
+from s3queue.errors import CorruptObject, NotFound
 from s3queue.protocol import journal
+from s3queue.protocol.arrivals import take_in
 from s3queue.protocol.janitor import PER_REQUEST, Janitor
 from s3queue.protocol.lane import Lane
 from s3queue.protocol.moves import ORPHANED_MS, finish_orphans
+from s3queue.store.port import fetch
 
 SWEEP_INTERVAL_S = 30.0
-_JUDGEMENTS = 10
 LEFT_BEHIND_MS = 120_000
 """How long settled objects are left to the process that settled them."""
 
@@ -71,13 +72,14 @@ class Sweeper:
         listings = tuple(self._below_cursor(judged, rank) for rank in self._ranks(judged))
         rescued = self._note_sweep()
         try:
-            adopted, ghosts = self._take_in([name for listing in listings for name in listing.names])
+            adopted, ghosts = take_in(lane, [name for listing in listings for name in listing.names])
         except CorruptObject as error:  # nobody can tell the strays apart: they wait, and the journal is kept
             lane.events.emit("error", error=error, doing="telling late arrivals from ghosts")
             adopted, ghosts = 0, 0
         else:
             journal.expire(lane)
         moved = finish_orphans(lane, self._orphans())
+        self._look_for_retries()
         forgotten = self._retire_left_behind()
         self._delete_ghost_letters()
         return Sweep(rescued, adopted, ghosts, moved, forgotten)
@@ -107,31 +109,21 @@ class Sweeper:
         names = tuple(self._lane.inbox.names(rank, until=cursor)) if cursor else ()
         return Listing(rank, names, at)
 
-    def _take_in(self, listed: list[str]) -> tuple[int, int]:
-        """Adopt the late arrivals among names that the cursor has passed, delete the ghosts; return how many of each.
-
-        The journal is read after the ledger: a name that is settled and forgotten in between is found in it. Names that
-        are forgotten after the journal was read void the judgement (see :class:`Adopt`): what is new is read, and judged.
-        """
-        committer, parts = self._lane.committer, journal.Parts()
-        for _ in range(_JUDGEMENTS):
-            judged = committer.ledger
-            known = judged.held_names() | judged.settled.keys()
-            strays = [name for name in listed if name not in known]
-            settled = journal.read(self._lane, parts=parts) if strays else set()
-            ghosts = [name for name in strays if name in settled]
-            late = [name for name in strays if name not in settled]
-            self._delete(ghosts)
-            if not late:
-                return 0, len(ghosts)
-            (adopted,) = committer.commit(Adopt(tuple(late), judged.revision), fresh=True)
-            if adopted is not None:
-                return len(adopted), len(ghosts)
-        return 0, 0
-
-    def _delete(self, names: list[str]) -> None:
-        for start in range(0, len(names), PER_REQUEST):
-            self._lane.inbox.delete(names[start : start + PER_REQUEST])
+    def _look_for_retries(self) -> None:
+        """Let groups go on that a retry holds back which was written and is not there any more; a GET for each overdue."""
+        lane, before_ms = self._lane, self._lane.now_ms() - LEFT_BEHIND_MS
+        ledger = lane.committer.ledger
+        known = ledger.held_names()
+        gone = []
+        for name in ledger.held_back.values():
+            if visible_at_ms_of(name) < before_ms and name not in known:
+                try:
+                    fetch(lane.store, lane.inbox.key(name))
+                except NotFound as error:
+                    lane.events.emit("error", error=error, doing=f"waiting for {name}, which holds back its group")
+                    gone.append(name)
+        if gone:
+            lane.committer.commit(Missing(tuple(gone)), fresh=True)
 
     def _delete_ghost_letters(self) -> None:
         """Delete once more what was replayed or discarded lately: a second copy may have landed since."""

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from s3queue.core.message import Failure
-from s3queue.errors import NonRetriable, RetryLater
-from s3queue.protocol.consumer import Consumer
+from s3queue.errors import InvalidInput, NonRetriable, RetryLater
+from s3queue.protocol.lanes import Consumer
+from s3queue.protocol.locks import Lock
 from s3queue.protocol.outcomes import Delivery, Held, Recorded
+from s3queue.runtime.keeper import make_lock
 
 
 class Decision(Protocol):
@@ -46,6 +48,18 @@ class Context(Held):
         """
         if self._consumer is not None:
             self._consumer.extend(self._delivery, int(seconds * 1000))
+
+    def lock(self, name: str, ttl: float = 30, *, wait: float | None = 0, renew: bool | float = True) -> Lock:
+        """Return a lock of the queue, as :meth:`s3queue.Queue.lock` does; raise InvalidInput in a process of its own.
+
+        The lock is the handler's own affair: it is not given back with the message, so use it in a ``with`` statement.
+        """
+        if self._consumer is None:
+            raise InvalidInput(
+                f"The handler of message {self.id} runs in a process of its own, which has no connection to the queue.",
+                remedy=f"Open one there, once a process: Queue({self.queue!r}, …).lock({name!r}); or use executor='thread'.",
+            )
+        return make_lock(self._consumer.lane, name, ttl, wait, renew)
 
     def ack(self) -> None:
         """Decide: completed, whatever happens after."""

@@ -12,7 +12,7 @@ from typing import Protocol
 from s3queue.clock import Clock
 from s3queue.core.message import Failure
 from s3queue.errors import HandlerTimeout
-from s3queue.protocol.consumer import Consumer
+from s3queue.protocol.lanes import Consumer
 from s3queue.protocol.outcomes import Delivery, Recorded
 from s3queue.runtime.handler import Runner
 

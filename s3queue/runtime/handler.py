@@ -12,14 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from s3queue.core.codec import encode_result
 from s3queue.core.message import Failure
 from s3queue.core.payload import check_payload
-from s3queue.errors import InvalidPayload, InvalidSetting, RetryLater
-from s3queue.protocol.consumer import Consumer
+from s3queue.errors import CorruptObject, InvalidPayload, InvalidSetting, LeaseLost, RetryLater
+from s3queue.protocol import results
+from s3queue.protocol.lanes import Consumer
 from s3queue.protocol.outcomes import Delivery, Recorded
 from s3queue.runtime.context import COMPLETED, Context, Decision, failed
-from s3queue.store.port import OVERWRITE
 
 Handler = Callable[..., Any]
 
@@ -138,16 +137,22 @@ def call(handler: Handler, takes: int, payload: Any, context: Context, *, manual
 def store_result(consumer: Consumer, delivery: Delivery, value: Any) -> Recorded:
     """Keep what the handler returned and return the outcome; a value that JSON cannot hold makes a dead letter.
 
-    The result is written before the completion is recorded, so a completed message always has one. It may be that of
-    another attempt, if a worker went on after it had lost its claim: each attempt that ends well writes its value.
+    The result is written before the completion is recorded, so a completed message always has one; by whoever still has
+    the claim, as far as can be told, and never over that of a later claim.
     """
-    lane = consumer.lane
+    lane = consumer.lane_of(delivery)
     try:
         check_payload(value, lane.settings().max_payload_bytes)
-        body = encode_result(delivery.id, value, lane.now_ms())
     except InvalidPayload as error:
         return consumer.failed(delivery, unkept(delivery.id, value, error))
-    lane.store.put(lane.keys.result(delivery.id), body, OVERWRITE)
+    try:
+        if not consumer.is_trusted(delivery):
+            consumer.extend(delivery)  # a worker that was too slow finds out here
+        results.keep(lane, delivery, value)
+    except LeaseLost:
+        pass  # so is what follows; the ledger will say so
+    except CorruptObject as error:  # the message is done all the same, and whoever asks for its result is told
+        lane.events.emit("error", error=error, doing="keeping a result")
     return consumer.completed(delivery)
 
 
@@ -174,11 +179,15 @@ class Runner:
         """Run the handler in this thread and return the outcome."""
         self.announce(delivery)
         context = Context(self._consumer, delivery, self._consumer.lane.worker, self._queue)
-        decision, value = call(self.handler, self._takes, delivery.message.payload, context, manual=self._manual)
-        return self.conclude(delivery, decision, value)
+        with self._consumer.lane.standing.telemetry.processing(delivery) as processing:
+            decision, value = call(self.handler, self._takes, delivery.message.payload, context, manual=self._manual)
+            recorded = self.conclude(delivery, decision, value)
+            processing.end(recorded)
+        return recorded
 
     def announce(self, delivery: Delivery) -> None:
         """Tell that the handler begins."""
+        delivery.started_at_ms = self._consumer.lane.now_ms()
         events = self._consumer.lane.events
         if events.wanted("message-processing"):
             events.emit("message-processing", id=delivery.id, attempt=delivery.attempt)

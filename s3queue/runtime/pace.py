@@ -7,6 +7,10 @@ from dataclasses import dataclass
 HORIZON_S = 1.0
 """How far ahead a worker holds work: more than a claim takes on a slow day."""
 MAX_HELD_BYTES = 64 << 20
+HINTED_S = 0.25
+"""Least time between two looks that hints are the reason for: a busy producer hints all day, and every look is billed."""
+SPREAD_S = 0.02
+"""Over how long the workers spread that one hint reaches."""
 _SLOW_START = 2
 _GROWTH = 8
 
@@ -48,14 +52,28 @@ class Prefetch:
 class Polling:
     """When to list for new messages: at once while there are some, then less and less often.
 
-    ``interval_s`` after a look that found little, up to ``max_interval_s`` after many that found nothing; ``random`` in
-    [0, 1) spreads workers.
+    ``interval_s`` after a look that found little, up to ``max_interval_s`` after many that found nothing, at once after
+    a hint; ``random`` in [0, 1) spreads workers.
     """
 
     interval_s: float
     max_interval_s: float
     due_at: float = 0.0
     _current_s: float = 0.0
+    _heeded_at: float = float("-inf")
+    _hinted_at: float | None = None
+
+    def hint(self, now: float, random: float) -> None:
+        """Take note of a hint that there are messages; in any thread."""
+        at = max(now + SPREAD_S * random, self._heeded_at + HINTED_S)
+        # First this, then due_at: found() does it the other way round, so whoever is last, the hint is not lost.
+        self._hinted_at = at
+        self.due_at = min(self.due_at, at)
+
+    def look(self, now: float) -> None:
+        """Take note that a look begins: hints that came before it have been heeded."""
+        if self._hinted_at is not None:
+            self._heeded_at, self._hinted_at = now, None
 
     def found(self, now: float, count: int, room: int, random: float) -> None:
         """Take note of a look that got ``count`` of ``room`` messages."""
@@ -66,6 +84,8 @@ class Polling:
             self.interval_s if count else min(max(self._current_s, self.interval_s) * 1.5, self.max_interval_s)
         )
         self.due_at = now + self._current_s * (0.75 + 0.5 * random)
+        if (hinted_at := self._hinted_at) is not None:
+            self.due_at = min(self.due_at, hinted_at)
 
     def failed(self, now: float, random: float) -> None:
         """Take note of a look that failed."""

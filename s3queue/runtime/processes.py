@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
@@ -21,29 +21,38 @@ from typing import Any
 from pebble import ProcessExpired, ProcessPool
 
 from s3queue.clock import Clock
-from s3queue.core.codec import encode_result
+from s3queue.core.kept import Result, encode_result
 from s3queue.core.message import Failure
 from s3queue.errors import HandlerCrashed, HandlerTimeout
-from s3queue.protocol.consumer import Consumer
+from s3queue.protocol.lanes import Consumer
 from s3queue.protocol.outcomes import Delivery, Recorded
 from s3queue.runtime.context import COMPLETED, Context, Decision, Failed
 from s3queue.runtime.executor import Run
 from s3queue.runtime.handler import Handler, Runner, arity, call, unkept
+from s3queue.telemetry import Processing, resumed
 
 _JOIN_S = 5.0
 """How long a stop waits for the processes to be gone."""
 
 
 def run_in_child(
-    handler: Handler, delivery: Delivery, worker: str, queue: str, *, manual: bool, results: bool
+    handler: Handler,
+    delivery: Delivery,
+    worker: str,
+    queue: str,
+    *,
+    manual: bool,
+    results: bool,
+    carrier: Mapping[str, str],
 ) -> tuple[Decision, Any]:
     """Run the handler and return its decision and, if results are kept, its value: both go back through a pipe."""
     context = Context(None, delivery, worker, queue)
-    decision, value = call(handler, arity(handler), delivery.message.payload, context, manual=manual)
+    with resumed(carrier):
+        decision, value = call(handler, arity(handler), delivery.message.payload, context, manual=manual)
     if not results or decision != COMPLETED:
         return decision, None
     try:
-        return decision, json.loads(encode_result(delivery.id, value, 0))["value"]
+        return decision, json.loads(encode_result(Result(delivery.id, value, 0)))["value"]
     except (TypeError, ValueError, RecursionError) as error:
         return Failed(unkept(delivery.id, value, error)), None
 
@@ -140,38 +149,44 @@ class ProcessExecutor:
     def _schedule(self, delivery: Delivery) -> None:
         self._runner.announce(delivery)
         arguments = (self._runner.handler, delivery, *self._facts)
-        options = {"manual": self._manual, "results": self._consumer.lane.settings().results}
+        processing = self._consumer.lane.standing.telemetry.begin(delivery)
+        results = self._consumer.lane.settings().results
+        options = {"manual": self._manual, "results": results, "carrier": processing.carrier}
         future: Future[tuple[Decision, Any]] = self._pool.schedule(
             run_in_child, args=arguments, kwargs=options, timeout=self._timeout_s
         )
-        future.add_done_callback(partial(self._finish, delivery))
+        future.add_done_callback(partial(self._finish, delivery, processing))
 
-    def _finish(self, delivery: Delivery, future: Future[tuple[Decision, Any]]) -> None:
+    def _finish(self, delivery: Delivery, processing: Processing, future: Future[tuple[Decision, Any]]) -> None:
         with self._lock:
             run = self._runs.pop(delivery.id, None)
             if self._stopped or run is None:
+                processing.end(None)
                 return
             self._ending += 1
         try:
-            self._conclude(delivery, run, future)
+            recorded = self._outcome(delivery, future)
+            processing.end(recorded)
+            if recorded is not None:
+                self._done(recorded, self._clock.monotonic() - run.started_at)
         finally:
             with self._lock:
                 self._ending -= 1
         self._fill()
 
-    def _conclude(self, delivery: Delivery, run: Run, future: Future[tuple[Decision, Any]]) -> None:
+    def _outcome(self, delivery: Delivery, future: Future[tuple[Decision, Any]]) -> Recorded | None:
+        """Return what to record of a handler that has ended; None for one that was called off."""
         try:
-            recorded = self._runner.conclude(delivery, *future.result())
+            return self._runner.conclude(delivery, *future.result())
         except CancelledError:
-            return
+            return None
         except FutureTimeout:
             error: BaseException = HandlerTimeout(
                 f"The handler ran longer than {self._timeout_s} s; its process was killed."
             )
-            recorded = self._consumer.failed(delivery, Failure.of(error))
+            return self._consumer.failed(delivery, Failure.of(error))
         except ProcessExpired as expired:
             error = HandlerCrashed(f"The handler's process ended with exit code {expired.exitcode}.")
-            recorded = self._consumer.failed(delivery, Failure.of(error))
+            return self._consumer.failed(delivery, Failure.of(error))
         except BaseException as failure:  # noqa: BLE001 - SystemExit of a handler; what the handler returned could not be sent, or the result not be stored
-            recorded = self._consumer.failed(delivery, Failure.of(failure))
-        self._done(recorded, self._clock.monotonic() - run.started_at)
+            return self._consumer.failed(delivery, Failure.of(failure))

@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 from s3queue.clock import Clock, SystemClock
-from s3queue.errors import CorruptObject, InvalidSetting, QueueGone, S3QueueError
-from s3queue.protocol.consumer import Consumer
-from s3queue.protocol.lane import R, T
+from s3queue.errors import CorruptObject, QueueGone, S3QueueError
+from s3queue.protocol.lanes import Consumer
 from s3queue.protocol.outcomes import Recorded
 from s3queue.queue import Queue
 from s3queue.runtime.executor import Executor, ThreadExecutor
 from s3queue.runtime.handler import Handler, Runner, check_sendable
 from s3queue.runtime.handler import check as check_handler
+from s3queue.runtime.health import HealthServer
+from s3queue.runtime.heeding import heeding
 from s3queue.runtime.maintenance import Maintenance
+from s3queue.runtime.monitor import Monitor
 from s3queue.runtime.pace import Polling, Prefetch
+from s3queue.runtime.readers import Readers
+from s3queue.runtime.tuning import Tuning
 
-READERS = 16
 LINGER_S = 0.2
 """How long outcomes wait for a claim to ride with; a claim carries them earlier."""
 _TICK_S = 0.2
@@ -39,7 +41,9 @@ class Worker:
     ``concurrency`` handlers run at once, in threads or (``executor="process"``) in processes; ``handler_timeout`` in
     seconds fails those that run longer. ``poll_interval`` to ``max_poll_interval`` (seconds): how often to look for new
     messages when there were some, and when there were none for long. ``prefetch``: how many messages to hold at most.
-    ``shutdown_grace``: how long a stop waits for handlers. ``burst``: stop when nothing is visible.
+    ``shutdown_grace``: how long a stop waits for handlers. ``burst``: stop when nothing is visible. ``preset``: what
+    :mod:`s3queue.presets` has for options that are not given. ``health_port`` (0: any free one): answer ``/healthz``,
+    ``/readyz`` and ``/metrics`` there. ``coordinate=False``: never be the coordinator. The defaults are those of :class:`s3queue.runtime.tuning.Tuning`.
     """
 
     def __init__(
@@ -47,42 +51,47 @@ class Worker:
         queue: Queue,
         handler: Handler,
         *,
-        concurrency: int = 8,
-        executor: str = "thread",
+        preset: str | None = None,
+        concurrency: int | None = None,
+        executor: str | None = None,
         handler_timeout: float | None = None,
-        poll_interval: float = 0.25,
-        max_poll_interval: float = 5.0,
-        prefetch: int = 1000,
-        shutdown_grace: float = 30.0,
+        poll_interval: float | None = None,
+        max_poll_interval: float | None = None,
+        prefetch: int | None = None,
+        shutdown_grace: float | None = None,
+        health_port: int | None = None,
+        health_host: str | None = None,
+        coordinate: bool | None = None,
         manual_ack: bool = False,
         burst: bool = False,
         report: Callable[[dict[str, Any]], None] | None = None,
         report_interval: float = 10.0,
     ) -> None:
-        _check(
+        tuning = Tuning.of(
+            preset,
             concurrency=concurrency,
-            prefetch=prefetch,
+            executor=executor,
+            handler_timeout=handler_timeout,
             poll_interval=poll_interval,
             max_poll_interval=max_poll_interval,
+            prefetch=prefetch,
             shutdown_grace=shutdown_grace,
+            health_port=health_port,
+            health_host=health_host,
+            coordinate=coordinate,
         )
-        if handler_timeout is not None:
-            _check(handler_timeout=handler_timeout)
-        if executor not in ("thread", "process"):
-            raise InvalidSetting(f"executor is {executor!r}.", remedy="Use 'thread' or 'process'.")
-        if executor == "process":
+        if tuning.executor == "process":
             check_sendable(handler)
         self.queue = queue
-        self.processed = 0
-        self.failed = 0
         self.error: BaseException | None = None
-        self._concurrency, self._executor_kind = concurrency, executor
-        self._handler, self._manual, self._timeout_s = check_handler(handler), manual_ack, handler_timeout
-        self._grace_s, self._burst = shutdown_grace, burst
-        self._polling = Polling(poll_interval, max(poll_interval, max_poll_interval))
-        self._prefetch = Prefetch(concurrency, max(prefetch, concurrency))
+        self.health: HealthServer | None = None
+        self._tuning, self._burst = tuning, burst
+        self._handler, self._manual = check_handler(handler), manual_ack
+        self._polling = Polling(tuning.poll_interval, max(tuning.poll_interval, tuning.max_poll_interval))
+        self._prefetch = Prefetch(tuning.concurrency, max(tuning.prefetch, tuning.concurrency))
         self._report, self._report_interval_s = report, report_interval
         self._clock: Clock = SystemClock()
+        self._monitor = Monitor(queue, self._clock, coordinated=not burst)
         self._wake = threading.Event()
         self._signals = 0
         self._signalled_at = float("-inf")
@@ -107,8 +116,10 @@ class Worker:
         Raises what makes going on impossible: StoreRefused at the start, QueueGone, CorruptObject of the ledger.
         """
         self._finished.clear()
+        self._monitor.phase = "starting"
         restore = self._take_signals() if signals and threading.current_thread() is threading.main_thread() else {}
         try:
+            self.health = self._serve_health()
             self._run()
         except BaseException as error:
             self.error = error
@@ -116,6 +127,9 @@ class Worker:
         finally:
             for number, old in restore.items():
                 signal.signal(number, old)
+            self._monitor.phase = "ended"
+            if self.health is not None:
+                self.health.stop()
             self._finished.set()
         return self.processed
 
@@ -134,6 +148,11 @@ class Worker:
     def drain(self, timeout: float | None = None) -> bool:
         """Stop, and wait until every message in hand has its outcome or was released; the same as :meth:`stop`."""
         return self.stop(timeout=timeout)
+
+    def hinted(self) -> None:
+        """Look for messages nearly at once, if there is room for some; for any thread, while the worker runs."""
+        self._polling.hint(self._clock.monotonic(), self._consumer.lane.ids.random())
+        self._wake.set()
 
     def _take_signals(self) -> dict[int, Any]:
         def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the face of a signal handler
@@ -161,36 +180,44 @@ class Worker:
     def _run(self) -> None:
         connection = self.queue.connect()
         self._consumer = connection.consumer
+        if not self._burst:  # a burst takes what is there, whoever coordinates
+            self._consumer.coordinate(candidate=self._tuning.coordinate, max_poll_s=self._tuning.max_poll_interval)
         runner = Runner(self._handler, queue=self.queue.name, manual=self._manual, consumer=self._consumer)
         self._executor = self._make_executor(runner)
-        pool = ThreadPoolExecutor(READERS, thread_name_prefix="s3queue-reader")
-        before, connection.lane.spread = connection.lane.spread, _Pooled(pool)
-        maintenance = Maintenance(connection, self.metrics, self._report, self._report_interval_s, self._clock)
-        self.queue.events.emit("workers-started", worker=self.queue.worker_id, concurrency=self._concurrency)
+        readers = Readers()
+        before, connection.standing.spread = connection.standing.spread, readers
+        maintenance = Maintenance(connection, self._monitor, self._report, self._report_interval_s, self._clock)
+        self._monitor.begin(
+            lanes=lambda: [connection.lane],
+            held=self._consumer.held,
+            running=lambda: len(self._executor.running()),
+        )
+        self.queue.events.emit("workers-started", worker=self.queue.worker_id, concurrency=self._tuning.concurrency)
         maintenance.start()
         try:
-            while not self._stopping and not self._idle_burst():
-                self._cycle()
+            with heeding(connection.hints, self.queue.worker_id, self._tuning.concurrency, self.hinted):
+                while not self._stopping and not self._idle_burst():
+                    self._cycle()
         finally:
             try:
                 self._shut_down()
             finally:
                 maintenance.stop()
                 self._executor.stop()
-                connection.lane.spread = before
-                pool.shutdown(wait=False, cancel_futures=True)
+                connection.standing.spread = before
+                readers.stop()
                 self.queue.events.emit(
                     "workers-stopped", worker=self.queue.worker_id, processed=self.processed, failed=self.failed
                 )
 
     def _make_executor(self, runner: Runner) -> Executor:
-        if self._executor_kind == "thread":
+        if self._tuning.executor == "thread":
             return ThreadExecutor(
                 runner,
                 self._consumer,
                 self._done,
-                concurrency=self._concurrency,
-                timeout_s=self._timeout_s,
+                concurrency=self._tuning.concurrency,
+                timeout_s=self._tuning.handler_timeout,
                 clock=self._clock,
             )
         from s3queue.runtime.processes import ProcessExecutor
@@ -199,8 +226,8 @@ class Worker:
             runner,
             self._consumer,
             self._done,
-            concurrency=self._concurrency,
-            timeout_s=self._timeout_s,
+            concurrency=self._tuning.concurrency,
+            timeout_s=self._tuning.handler_timeout,
             clock=self._clock,
             queue=self.queue.name,
             manual=self._manual,
@@ -210,8 +237,7 @@ class Worker:
         """Take an outcome from a handler; called in its thread."""
         if recorded is not None:
             self._consumer.record(recorded)
-            self.processed += 1
-            self.failed += recorded.outcome.kind != "completed"
+            self._monitor.took(recorded, seconds)
             self._prefetch.observe(seconds)
             if self._pending_since is None:
                 self._pending_since = self._clock.monotonic()
@@ -224,18 +250,20 @@ class Worker:
     def _want(self) -> int:
         lane = self._consumer.lane
         if lane.settings().max_attempts == 1:
-            return self._concurrency  # a crash would cost what is held in advance its only attempt
-        return self._prefetch.want(lane.settings().lease_ms / 1000, lane.inbox.mean_bytes)
+            return self._tuning.concurrency  # a crash would cost what is held in advance its only attempt
+        return self._prefetch.want(lane.settings().lease_ms / 1000, self._consumer.mean_bytes)
 
     def _cycle(self) -> None:
         """Commit once if there is reason to, then wait for the next reason."""
         now = self._clock.monotonic()
+        self._monitor.turned()
         self._executor.check()
         room = self._room()
-        claims = room > 0 and now >= self._polling.due_at
+        follows = self._pending_since is not None and self._consumer.others_wait  # an outcome lets them have their turn
+        looks = (room > 0 and follows) or (now >= self._polling.due_at and (room > 0 or self._consumer.leads))
         lingered = self._pending_since is not None and now - self._pending_since >= LINGER_S
-        if claims or lingered or self._consumer.needs_extension():
-            self._exchange(room if claims else 0, now)
+        if looks or lingered or self._consumer.needs_extension():
+            self._exchange(room if looks else 0, now, looks=looks)
         else:
             self._wait(room, now)
 
@@ -245,44 +273,53 @@ class Worker:
             return 0
         return max(0, want - waiting - len(self._executor.running()))
 
-    def _exchange(self, room: int, now: float) -> None:
+    def _exchange(self, room: int, now: float, *, looks: bool) -> None:
         # Handlers run dry, or claims follow each other so fast that larger ones would save requests.
         short = self._executor.waiting() == 0 or now - self._claimed_at < LINGER_S
         idle = self._consumer.held() == 0
         self._pending_since = None
+        if looks:
+            self._polling.look(now)
         try:
-            got = self._consumer.exchange(room, deliver=self._executor.submit)
+            got = self._consumer.exchange(room, look=looks, deliver=self._executor.submit)
         except (QueueGone, CorruptObject):
             raise
         except S3QueueError as error:
+            self._monitor.last_error = error
             self.queue.events.emit("error", error=error, doing="committing")
             self._polling.failed(now, self._consumer.lane.ids.random())
             self._pending_since = now if self._consumer.pending() else None
             self._wake.wait(_TICK_S)
             return
-        if room:
-            full = self._consumer.claimed_in_full
-            if short and full:
-                self._prefetch.grow()
-            if got:
-                self._claimed_at = now
-            # While messages are held, others may be kept back from this worker: see Claim.suspects.
-            self._saw_nothing = idle and not got
-            self._polling.found(
-                self._clock.monotonic(), room if full else len(got), room, self._consumer.lane.ids.random()
-            )
+        if looks:
+            self._note_look(len(got), room, now, idle=idle, short=short)
         if self._consumer.pending():
             self._pending_since = self._clock.monotonic()
 
+    def _note_look(self, got: int, room: int, now: float, *, idle: bool, short: bool) -> None:
+        """Decide when to look again, and for how much, after a look that got so many messages."""
+        polling, random = self._polling, self._consumer.lane.ids.random()
+        most_s = self._tuning.max_poll_interval
+        polling.max_interval_s = self._consumer.idle_poll_s if self._consumer.led else max(most_s, polling.interval_s)
+        full = self._consumer.claimed_in_full
+        if short and full:
+            self._prefetch.grow()
+        if got:
+            self._claimed_at = now
+        # While messages are held, others may be kept back from this worker: see Claim.suspects.
+        self._saw_nothing = idle and not got and not self._consumer.may_be_more
+        found, wanted = (room if full else got, room) if room else (1, 2)  # without room it looked for others
+        polling.found(self._clock.monotonic(), found, wanted, random)
+
     def _wait(self, room: int, now: float) -> None:
         """Sleep until something may be due."""
+        self._wake.clear()
+        # What handlers did between the look and the clear is seen within a tick; hints are in due_at, read after it.
         times = [now + _TICK_S]
-        if room:
+        if room or self._consumer.leads:
             times.append(self._polling.due_at)
         if self._pending_since is not None:
             times.append(self._pending_since + LINGER_S)
-        self._wake.clear()
-        # What happened between the look and the clear is seen within a tick.
         self._wake.wait(max(0.001, min(times) - now))
 
     def _idle_burst(self) -> bool:
@@ -294,9 +331,10 @@ class Worker:
     def _shut_down(self) -> None:
         """Release what has not begun, let handlers finish, record their outcomes, release what still runs."""
         consumer = self._consumer
+        self._monitor.phase = "stopping"
         self._failed_by = None
         self._try(lambda: consumer.release(self._executor.take_back()), "releasing messages")
-        deadline = self._clock.monotonic() + self._grace_s
+        deadline = self._clock.monotonic() + self._tuning.shutdown_grace
         while self._executor.busy() and self._clock.monotonic() < deadline and self._signals < 2:
             self._executor.check()
             if consumer.pending() or consumer.needs_extension():
@@ -309,6 +347,7 @@ class Worker:
             self._try(lambda: consumer.exchange(0), "recording outcomes")
         if self._failed_by is None:  # else the leases run out by themselves, sooner than a store that is down is back
             self._try(lambda: consumer.release(self._executor.running()), "releasing messages")
+            self._try(consumer.leave, "leaving the fleet")
 
     def _try(self, act: Callable[[], object], doing: str) -> None:
         try:
@@ -317,60 +356,23 @@ class Worker:
             self._failed_by = error
             self.queue.events.emit("error", error=error, doing=doing)
 
+    # -- looking --
+
+    @property
+    def processed(self) -> int:
+        """How many attempts were made."""
+        return self._monitor.processed
+
+    @property
+    def failed(self) -> int:
+        """How many of them failed."""
+        return self._monitor.failed
+
     def metrics(self) -> dict[str, Any]:
-        """Return what this worker counts: attempts, messages in hand, lost races, requests by verb."""
-        requests: dict[str, int] = {}
-        for (verb, _, _), count in self.queue.meter.snapshot().items():
-            requests[verb] = requests.get(verb, 0) + count
-        return {
-            "worker": self.queue.worker_id,
-            "processed": self.processed,
-            "failed": self.failed,
-            **self._counts(),
-            "requests": requests,
-            "billed": self.queue.meter.billed(),
-        }
+        """Return this worker in numbers; see :class:`s3queue.metrics.Snapshot`."""
+        return self._monitor.snapshot().as_dict()
 
-    def _counts(self) -> dict[str, int]:
-        if not hasattr(self, "_executor"):  # it has not run yet
-            return {"held": 0, "running": 0, "commits": 0, "lost_races": 0}
-        committer = self._consumer.lane.committer
-        return {
-            "held": self._consumer.held(),
-            "running": len(self._executor.running()),
-            "commits": committer.commits,
-            "lost_races": committer.lost_races,
-        }
-
-
-class _Pooled:
-    """Spreads work over the reader threads."""
-
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
-        self._pool = pool
-
-    def __call__(self, function: Callable[[T], R], items: Iterable[T], /) -> list[R]:
-        todo = list(items)
-        if len(todo) <= 1:
-            return [function(item) for item in todo]
-        futures = [self._pool.submit(function, item) for item in todo]
-        wait(futures)
-        return [future.result() for future in futures]
-
-
-_RANGES: dict[str, tuple[float, float]] = {
-    "concurrency": (1, 1000),
-    "prefetch": (1, 10_000),
-    "poll_interval": (0.01, 3600),
-    "max_poll_interval": (0.01, 3600),
-    "handler_timeout": (0.001, 86_400),
-    "shutdown_grace": (0, 86_400),
-}
-
-
-def _check(**settings: float) -> None:
-    for name, value in settings.items():
-        low, high = _RANGES[name]
-        kinds = int if name in ("concurrency", "prefetch") else int | float
-        if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-            raise InvalidSetting(f"{name} is {value!r}.", remedy=f"Use {low} to {high}.")
+    def _serve_health(self) -> HealthServer | None:
+        if self._tuning.health_port is None:
+            return None
+        return HealthServer(self._tuning.health_host, self._tuning.health_port, self._monitor)

@@ -109,9 +109,9 @@ def fetch(store: Store, key: str) -> Object:
     return found
 
 
-def walk(store: Store, prefix: str) -> Iterator[str]:
-    """Yield all keys under ``prefix`` in order: a LIST a thousand, made as they are wanted."""
-    after, more = "", True
+def walk(store: Store, prefix: str, after: str = "") -> Iterator[str]:
+    """Yield all keys under ``prefix`` (behind ``after``) in order: a LIST a thousand, made as they are wanted."""
+    more = True
     while more:
         page = store.list(prefix, after=after)
         yield from (entry.key for entry in page.entries)

@@ -49,13 +49,16 @@ def test_the_layers_hold() -> None:
         ("protocol.queue", "import concurrent.futures", "only runtime"),
         ("protocol.queue", "from s3queue.runtime import worker", "cli > runtime"),
         ("runtime.worker", "import s3queue.cli", "cli > runtime"),
+        ("coordination.redis", "from s3queue.protocol import queue", "cli > runtime"),
+        ("protocol.queue", "from s3queue.coordination import redis", "cli > runtime"),
+        ("coordination.redis", "from s3queue.core import ledger", "coordination carries"),
         ("errors", "import s3queue.core.ledger", "cli > runtime"),
         ("runtime.worker", "def show(): import s3queue_admin", "the engine"),
         ("metrics", "def show(): import textual", "the engine"),
     ],
 )
 def test_a_broken_layer_is_found(tmp_path: Path, module: str, text: str, broken: str) -> None:
-    bystanders = ["core.ledger", "store.port", "store.s3", "store.memory", "runtime.worker", "metrics", "cli"]
+    bystanders = ["coordination.redis", "protocol.queue", "core.ledger", "store.port", "store.s3", "store.memory", "runtime.worker", "metrics", "cli"]
     package(tmp_path, dict.fromkeys(bystanders, "") | {module: text})
     result = lint_imports(tmp_path)
     verdicts = [line for line in result.stdout.splitlines() if line.endswith("BROKEN") and line.startswith(broken)]
@@ -64,22 +67,22 @@ def test_a_broken_layer_is_found(tmp_path: Path, module: str, text: str, broken:
 
 
 def strangers_to_s3(graph: grimp.ImportGraph) -> set[str]:
-    """Return the modules that import a library for S3 without being part of the S3 adapter."""
+    """Return the modules that import AWS's libraries without being part of the adapter for S3, or that for SQS."""
     importers = {
         importer
         for library in S3_LIBRARIES & graph.modules
         for importer in graph.find_modules_that_directly_import(library)
     }
-    return {name for name in importers if not name.startswith("s3queue.store.s3")}
+    return {name for name in importers if not name.startswith("s3queue.store.s3")} - {"s3queue.coordination.sqs"}
 
 
-def test_only_the_s3_adapter_imports_boto3() -> None:
+def test_only_the_adapters_of_s3_and_sqs_import_boto3() -> None:
     graph = grimp.build_graph("s3queue", "s3queue_admin", include_external_packages=True, cache_dir=None)
     assert strangers_to_s3(graph) == set()
 
 
 def test_another_importer_of_boto3_is_found() -> None:
     graph = grimp.ImportGraph()
-    for importer in ("s3queue.store.s3", "s3queue.store.s3_errors", "s3queue.cli"):
+    for importer in ("s3queue.store.s3", "s3queue.store.s3_errors", "s3queue.coordination.sqs", "s3queue.cli"):
         graph.add_import(importer=importer, imported="botocore")
     assert strangers_to_s3(graph) == {"s3queue.cli"}

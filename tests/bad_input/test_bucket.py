@@ -174,7 +174,7 @@ def test_a_foreign_object_is_left_alone_by_everything(place: Place, clock: Manua
 
     for _ in range(4):
         queue.process_once(handler)
-        queue.connect().sweeper.sweep()
+        queue.connect().lanes.first.sweeper.sweep()
         clock.advance(3700)
     assert queue.peek() == []
     assert [letter.id for letter in queue.dlq.list()] == [ids[3]]

@@ -152,7 +152,7 @@ class Round:
             code = one.exit_code(_EXIT_TIMEOUT_S)
             if code != (-SIGKILL if one.killed else 0):
                 self._violation(f"{one.name} ended with {code}: {one.last_words()}")
-        adopted = self.queue.connect().sweeper.sweep().adopted
+        adopted = self.queue.connect().lanes.first.sweeper.sweep().adopted
         if adopted:
             self._violation(f"completes once: a sweep adopts {adopted} messages after all were settled")
 

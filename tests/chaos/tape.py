@@ -16,7 +16,8 @@ from s3queue.core.message import DeadLetter
 from s3queue.core.payload import Seal
 from s3queue.store.port import Object
 from tests.simulation.bucket import Bucket
-from tests.simulation.history import History, Spot
+from tests.simulation.duplicates import Spot
+from tests.simulation.history import History
 from tests.simulation.world import World
 
 Execution = tuple[str, int, int]
@@ -121,9 +122,7 @@ class Account:
         """Check the round against what producers, handlers and workers wrote down, and what lies in the bucket."""
         history = self.history
         history.acked.update(acked)
-        for id_, attempt, _ in runs:
-            history.executed[id_] += 1
-            history.runs[id_, attempt] += 1
+        history.executed.update(id_ for id_, _, _ in runs)
         self._bucket.objects.update({key: Object(body, "") for key, body in objects.items()})
         history.check_end()
         self._check_runs(runs)

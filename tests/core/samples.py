@@ -83,7 +83,7 @@ def tickets(draw: st.DrawFn) -> Ticket:
 lines = st.builds(
     Line,
     id=text.filter(bool),
-    kind=st.sampled_from(["retry", "dead", "replay"]),
+    kind=st.sampled_from(["retry", "dead", "replay", "tick"]),
     source=object_names().map(str),
     index=st.integers(0, 999),
     target=object_names().map(str),
@@ -115,6 +115,8 @@ ledgers = st.builds(
     outbox=st.lists(lines, max_size=3).map(_by_id),
     counters=st.dictionaries(text, st.integers(0, 10**12), max_size=4),
     latency_ms=st.dictionaries(st.integers(1, 2**40), st.integers(0, 10**9), max_size=4),
+    ticks=st.dictionaries(text, times, max_size=3),
+    scheduled_at_revision=st.integers(0, 10**12),
 )
 
 whole_seconds = st.integers(1, 14 * 86_400)

@@ -14,6 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3queue.core import codec
+from s3queue.core.kept import (
+    Forgetting,
+    Result,
+    decode_forgetting,
+    decode_result,
+    encode_forgetting,
+    encode_result,
+)
 from s3queue.core.keys import ObjectName, message_id_at
 from s3queue.core.ledger import Ledger, Line, Part, Rescue, Ticket
 from s3queue.core.message import AttemptError, DeadLetter, Message
@@ -82,7 +90,8 @@ def test_a_journal_reads_back(names: list[str]) -> None:
 
 @given(json_values)
 def test_a_result_reads_back(value: Any) -> None:
-    assert codec.decode_result(codec.encode_result("id", value, NOW), KEY) == value
+    result = Result("id", value, NOW, 1, 7, NOW - 5)
+    assert decode_result(encode_result(result), KEY) == result
 
 
 def test_plain_payloads_can_be_read_with_any_client() -> None:
@@ -126,6 +135,7 @@ LEDGER = Ledger(
     counters={"ticketed": 8},
     latency_ms={64: 2},
 )
+NOTICE = Forgetting("n", frozenset({"a" * 64, "b" * 64}), NOW)
 KINDS = [
     Kind("ledger", codec.encode_ledger(LEDGER), lambda body: codec.decode_ledger(body, KEY)),
     Kind(
@@ -145,7 +155,8 @@ KINDS = [
     ),
     Kind("queue", codec.encode_settings(Settings()), lambda body: codec.decode_settings(body, KEY)),
     Kind("settled", codec.encode_journal([name(1), name(2)]), lambda body: codec.decode_journal(body, KEY)),
-    Kind("result", codec.encode_result("id", {"a": 1}, NOW), lambda body: codec.decode_result(body, KEY)),
+    Kind("result", encode_result(Result("id", {"a": 1}, NOW)), lambda body: decode_result(body, KEY)),
+    Kind("forgetting", encode_forgetting(NOTICE), lambda body: decode_forgetting(body, KEY)),
 ]
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 

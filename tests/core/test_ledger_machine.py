@@ -25,7 +25,9 @@ from s3queue.core.transitions import (
     Claim,
     Claimed,
     Discard,
+    DropTicks,
     Extend,
+    Fire,
     Forget,
     Handle,
     Listing,
@@ -35,6 +37,7 @@ from s3queue.core.transitions import (
     Release,
     Replay,
     Request,
+    Reschedule,
     Reset,
     Settle,
     Strike,
@@ -65,6 +68,10 @@ class Model:
         self.letters: set[str] = set()
         self.journal: set[str] = set()
         self.counts: Counter[str] = Counter()
+        self.ticks: dict[str, int] = {}
+        self.fired: set[tuple[str, int]] = set()
+        self.since: dict[str, int] = {}
+        self.scheduled_at = 0
 
     def ticketed(self, name: str) -> bool:
         return (name, 0) in self.holder or (name, 0) in self.outcome
@@ -86,7 +93,7 @@ class Model:
         self.counts[kind] += 1
 
     def seen(self, target: str) -> None:
-        for line in [line for line in self.lines.values() if line.target == target and line.holds_source]:
+        for line in [line for line in self.lines.values() if line.target == target and line.kind != "replay"]:
             self.strike(line.id)
 
     def strike(self, line_id: str) -> None:
@@ -350,6 +357,56 @@ class LedgerMachine(RuleBasedStateMachine):
             assert self.ledger is before, "a refused request changed the ledger"
         assert self.model.holder == known
 
+    # --- schedules
+
+    @rule(
+        schedule=st.sampled_from(["a", "b"]),
+        ages=st.lists(st.integers(0, 3), min_size=1, max_size=3, unique=True),
+        lag=st.integers(0, 2),
+    )
+    def fire(self, schedule: str, ages: list[int], lag: int) -> None:
+        """A leader fires ticks, which it or another may have fired before."""
+        ticks = [self.now // 1000 - age for age in sorted(ages, reverse=True)]
+        ticks = [tick for tick in ticks if tick > self.model.since.get(schedule, 0)]
+        lines = []
+        for tick in ticks:
+            self.serial += 1
+            target = str(ObjectName(9, self.now, encode(self.serial, 20), 1))
+            lines.append(Line(target, "tick", schedule, tick, target, "m", self.now))
+        judged = self.ledger.revision - lag
+        before = self.ledger
+        (replies,) = self.submit(Fire(tuple(lines), judged))
+        if self.model.scheduled_at > judged:
+            assert replies is None
+            assert self.ledger is before
+            return
+        last = self.model.ticks.get(schedule, 0)
+        assert replies == [tick > last for tick in ticks]
+        for line, new in zip(lines, replies, strict=True):
+            if new:
+                assert (schedule, line.index) not in self.model.fired, "a tick was fired twice"
+                self.model.fired.add((schedule, line.index))
+                self.model.ticks[schedule] = line.index
+                self.model.lines[line.id] = line
+                self.model.counts["ticked"] += 1
+        assert dict(self.ledger.ticks) == self.model.ticks
+
+    @rule()
+    def reschedule(self) -> None:
+        self.submit(Reschedule())
+        self.model.scheduled_at = self.ledger.revision
+
+    @rule(lag=st.integers(0, 1))
+    def drop_ticks(self, lag: int) -> None:
+        """Schedule "b" is gone; who has read it before is refused. Made again, none of its ticks are from before."""
+        judged = self.ledger.revision - lag
+        (dropped,) = self.submit(DropTicks(("b", "never-was"), judged))
+        assert dropped == (self.model.scheduled_at <= judged)
+        if dropped:
+            self.model.ticks.pop("b", None)
+            self.model.since["b"] = self.now // 1000
+            self.model.scheduled_at = self.ledger.revision
+
     # --- upkeep
 
     @rule(data=st.data(), lag=st.integers(0, 2))
@@ -426,7 +483,7 @@ class LedgerMachine(RuleBasedStateMachine):
             model.close(name)
         if in_flight:
             model.expires.clear()
-            for line in [line for line in model.lines.values() if line.kind == "retry"]:
+            for line in [line for line in model.lines.values() if line.kind in ("retry", "tick")]:
                 model.ticket(line.target)  # which strikes the line
                 model.settle((line.target, 0), "discarded")
                 model.close(line.target)
@@ -491,7 +548,7 @@ class LedgerMachine(RuleBasedStateMachine):
         count, counts = self.ledger.counters.get, self.model.counts
         for counter, kind in [("retried", "retry"), *((k, k) for k in ("ticketed", "claimed", "completed", "dead"))]:
             assert count(counter, 0) == counts[kind], counter
-        for counter in ("missing", "discarded", "rescued", "replayed"):
+        for counter in ("missing", "discarded", "rescued", "replayed", "ticked"):
             assert count(counter, 0) == counts[counter], counter
 
     @invariant()

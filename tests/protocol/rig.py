@@ -146,8 +146,8 @@ class Process:
         )
         self.lane = self.connection.lane
         self.consumer = self.connection.consumer
-        self.janitor = self.connection.janitor
-        self.sweeper = self.connection.sweeper
+        self.janitor = self.connection.lanes.first.janitor
+        self.sweeper = self.connection.lanes.first.sweeper
         self.dead_letters = DeadLetters(lambda: self.lane)
 
     def put(self, *payloads: Any, age_ms: int = 0) -> str:

@@ -10,6 +10,7 @@ import sys
 from dataclasses import asdict
 
 from tests.simulation import report
+from tests.simulation.defects import FOUND
 from tests.simulation.fleet import Fleet
 from tests.simulation.scenario import Run, play, scenario
 from tests.simulation.shrink import shrink
@@ -32,6 +33,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=100.0, help="with --fleet: messages a second")
     parser.add_argument("--seconds", type=float, default=60.0, help="with --fleet: how long, in virtual time")
     parser.add_argument("--play", type=int, nargs=2, metavar=("FIRST", "COUNT"), help="play seeds, and say nothing")
+    parser.add_argument("--defects", action="store_true", help="find the seed that shows each defect that was found")
     parser.add_argument("--no-mutants", action="store_true", help="leave the mutants out")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args()
@@ -61,7 +63,7 @@ def many(options: argparse.Namespace) -> int:
         print(found.as_json())
     else:
         print(f"{found.seeds} seeds, {found.steps:,} steps, {found.messages:,} messages in {found.seconds} s")
-        print(f"faults: {found.faults}\nduplicate executions: {found.duplicates}")
+        print(f"faults: {found.faults}\nduplicate executions: {found.duplicates} {found.duplicates_by_cause}")
         print(f"coverage of core and protocol: {found.coverage.get('all')} %")
         print(f"mutants: {len(found.mutants) - len(survived)} caught, {len(survived)} survived {survived}")
         print("\n".join(found.violations) or "no violations")
@@ -77,5 +79,9 @@ if __name__ == "__main__":
         sys.exit(0)
     if given.fleet:
         print(json.dumps(asdict(Fleet(given.fleet, given.rate, given.seconds).run()), indent=1))
+        sys.exit(0)
+    if given.defects:
+        for defect in (defect for defect in FOUND if defect.again):
+            print(defect.name, report.catch(defect.mutant()), sep=": ", flush=True)
         sys.exit(0)
     sys.exit(one(given) if given.seed is not None else many(given))

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from s3queue.errors import NotFound, PreconditionFailed, StoreUnavailable
 from s3queue.store.port import Create, Entry, Object, Page, PutMode, Replace
+from tests.simulation.causes import Blow
 from tests.simulation.world import Actor, Crashed, World
 
 T = TypeVar("T")
@@ -38,6 +39,10 @@ class Faults:
     extra_sweep: float = 0.0
     """How likely a worker sweeps out of turn, so that several do at once."""
     lost_answer: float = 0.0
+    mute: float = 0.0
+    """How likely a call is the first of many of its process whose requests are done and whose answers are all lost: those of
+    its retries, of the reading back, of whatever comes in the meantime."""
+    mute_s: float = 150.0
     late_put: float = 0.0
     late_put_s: float = 40.0
     unavailable: float = 0.0
@@ -58,6 +63,8 @@ class Bucket:
     def __init__(self) -> None:
         self.objects: dict[str, Object] = {}
         self._keys: list[str] = []
+        self.hand = ""
+        """Whose request is being carried out."""
         self.on_put: Callable[[str, Object | None, Object], None] = lambda key, before, after: None
         self.on_delete: Callable[[str], None] = lambda key: None
 
@@ -125,6 +132,7 @@ class SimStore:
 
     def put(self, key: str, body: bytes, mode: PutMode) -> str:
         if "/inbox/" in key and self._chance("slow_birth"):
+            self._befell("slow_birth", key)
             self._world.park(self._actor, self._world.random.uniform(4, 20))
         return self._call("PUT", key, lambda: self._bucket.put(key, body, mode), writes=True)
 
@@ -145,12 +153,15 @@ class SimStore:
 
     def list(self, prefix: str, after: str = "", limit: int = 1000) -> Page:
         if self._chance("slow_list"):
+            self._befell("slow_list", prefix)
             self._world.park(self._actor, self._world.random.uniform(1, 10))
         page = min(limit, self._faults().page)
         found = self._call("LIST", prefix, lambda: self._bucket.list(prefix, after, page))
         if "/settled/" in prefix and self._chance("pause_at_journal"):
             self._world.note(f"{self._actor.name} pauses over the journal")
+            self._befell("pause_at_journal", prefix)
             self._world.park(self._actor, self._world.random.uniform(0.3, 1) * self._faults().pause_s)
+            self._world.causes.answered(self._actor.name, self._world.now_s)
         return found
 
     def close(self) -> None:
@@ -162,21 +173,27 @@ class SimStore:
             self._world.faults[fault] += 1
         return happens
 
+    def _befell(self, kind: str, key: str) -> None:
+        self._world.causes.befell(Blow(self._world.now_s, self._actor.name, kind, key))
+
     def _call(self, verb: str, key: str, act: Callable[[], T], *, writes: bool = False) -> T:
         world, actor = self._world, self._actor
         self._suffer_before(verb, key)
         signed_at_s = world.now_s
         world.park(actor, self._latency(verb))
         if world.now_s - signed_at_s > SIGNATURE_S:
+            self._befell("signature", key)
             raise StoreUnavailable("the signature is too old", key=key, maybe_applied=False)
         self._suffer_refusal(verb, key)
         if verb == "PUT" and self._chance("late_put"):
             after_s = world.random.uniform(0.1, 1) * self._faults().late_put_s
             world.note(f"{actor.name} {verb} {key}: no answer, lands {after_s:.1f} s later")
+            self._befell("late_put", key)
             world.at(world.now_s + after_s, lambda: self._land(key, act))
             world.park(actor, self._latency(verb) * 5)
             raise StoreUnavailable("timed out", key=key, maybe_applied=True)
         try:
+            self._bucket.hand = actor.name
             answer = act()
         except (NotFound, PreconditionFailed) as error:
             world.note(f"{actor.name} {verb} {key}: {type(error).__name__}")
@@ -193,12 +210,14 @@ class SimStore:
             raise Crashed
         if self._chance("crash_before"):
             world.note(f"{actor.name} crashes before {verb} {key}")
-            raise self._crash()
+            raise self._crash("crash_before", key)
         if self._chance("jump"):
             actor.skew_s = world.random.uniform(-1, 1) * self._faults().skew_s
+            world.causes.clock(actor.name, world.now_s, actor.skew_s)
         if self._chance("pause"):
             seconds = world.random.uniform(0.1, 1) * self._faults().pause_s
             world.note(f"{actor.name} pauses {seconds:.1f} s before {verb} {key}")
+            self._befell("pause", key)
             world.park(actor, seconds)
 
     def _suffer_refusal(self, verb: str, key: str) -> None:
@@ -206,6 +225,7 @@ class SimStore:
         for fault in ("throttled", "unavailable", "conflict"):
             if (fault != "conflict" or verb == "PUT") and self._chance(fault):
                 self._world.note(f"{self._actor.name} {verb} {key}: {fault}")
+                self._befell(fault, key)
                 self._world.park(self._actor, self._latency(verb))
                 raise StoreUnavailable(fault, key=key, throttled=fault == "throttled", maybe_applied=False)
 
@@ -213,17 +233,33 @@ class SimStore:
         """Crash once it is done, or lose the answer."""
         world, actor = self._world, self._actor
         moved = verb == "PUT" and "/inbox/" in key and actor.name.startswith("w")
-        if self._chance("crash_after") or (moved and self._chance("crash_after_move")):
-            world.note(f"{actor.name} crashes after {verb} {key}")
-            raise self._crash()
-        lost = self._chance("lost_answer")
+        for fault in ("crash_after", "crash_after_move"):
+            if (fault == "crash_after" or moved) and self._chance(fault):
+                world.note(f"{actor.name} crashes after {verb} {key}")
+                raise self._crash(fault, key)
+        lost = "mute" if self._is_muted() else "lost_answer" if self._chance("lost_answer") else ""
+        if lost:
+            self._befell(lost, key)
         world.park(actor, self._latency(verb))
         if lost:
             world.note(f"{actor.name} {verb} {key}: answer lost")
             raise StoreUnavailable("timed out", key=key, maybe_applied=writes) from None
+        world.causes.answered(actor.name, world.now_s)
+
+    def _is_muted(self) -> bool:
+        """Whether the actor's answers are all lost for a while, which may begin with this one."""
+        world, actor, faults = self._world, self._actor, self._faults()
+        if faults.mute and world.now_s >= actor.mute_until_s and self._chance("mute"):
+            actor.mute_until_s = world.now_s + world.random.uniform(0.3, 1) * faults.mute_s
+            world.note(f"{actor.name} hears nothing for {actor.mute_until_s - world.now_s:.1f} s")
+        if not faults.mute or world.now_s >= actor.mute_until_s:
+            return False
+        world.faults["muted_answer"] += 1
+        return True
 
     def _land(self, key: str, act: Callable[[], object]) -> None:
         try:
+            self._bucket.hand = self._actor.name
             act()
         except PreconditionFailed:
             self._world.note(f"a late PUT {key} is refused")
@@ -234,6 +270,7 @@ class SimStore:
         """Return the time of one way, in seconds."""
         return self._world.random.lognormvariate(0, 0.5) * LATENCY_S[verb] / 2
 
-    def _crash(self) -> BaseException:
+    def _crash(self, kind: str, key: str) -> BaseException:
+        self._world.causes.died(Blow(self._world.now_s, self._actor.name, kind, key))
         self._actor.doomed = True
         return Crashed()

@@ -5,7 +5,7 @@ Nothing here trusts the engine's own view of a run: the recorder sits beneath al
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from s3queue.core.codec import decode_ledger, decode_letter, decode_messages
@@ -18,10 +18,8 @@ from s3queue.events import Event
 from s3queue.protocol.outcomes import Delivery
 from s3queue.store.port import Object
 from tests.simulation.bucket import Bucket
+from tests.simulation.duplicates import Duplicates, Spot
 from tests.simulation.world import World
-
-Spot = tuple[str, int]
-"""A message's place: object name and index."""
 
 
 @dataclass
@@ -39,7 +37,9 @@ class History:
     expired: set[str] = field(default_factory=set)
     """Messages that a lifecycle rule deleted: they may end as missing, or not at all."""
     executed: Counter[str] = field(default_factory=Counter)
-    runs: Counter[tuple[str, int]] = field(default_factory=Counter)
+    once: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """The ids of the messages made for each deduplication key, and what producers were told (:attr:`told`)."""
+    told: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     ended_under: dict[Spot, int] = field(default_factory=dict)
     ids: dict[Spot, str] = field(default_factory=dict)
     ended: Counter[str] = field(default_factory=Counter)
@@ -51,6 +51,7 @@ class History:
     _claimed_at: dict[Spot, tuple[int, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.again = Duplicates(self.world, self.lease_s, self.violation)
         self.bucket.on_put = self._on_put
         self.bucket.on_delete = self._on_delete
 
@@ -71,6 +72,8 @@ class History:
                 if name is not None:
                     for index, message in enumerate(decode_messages(after.body, key, name, Seal())):
                         self.ids[str(name), index] = message.id
+                        if isinstance(message.payload, dict) and "once" in message.payload:
+                            self.once[message.payload["once"]].add(message.id)
         except CorruptObject:
             self.world.note(f"a corrupt object is put at {key}")
 
@@ -104,7 +107,8 @@ class History:
         self._note_discards(before, after, was)
         for spot in now.keys() & self._left:
             self.violation(f"completes once: {spot} comes back after it was settled")
-        self._check_claims(was, now, after)
+        lost = self._check_claims(was, now, after)
+        self.again.on_ledger(before, after, was=was, now=now, lost=lost, by=self.bucket.hand)
         self.ledger = after
 
     def _note_discards(self, before: Ledger, after: Ledger, was: dict[Spot, int]) -> None:
@@ -116,27 +120,32 @@ class History:
                     self._left.add(spot)
                     self.ended[self.ids.get(spot) or moving.get(name, "?")] += 1
 
-    def _check_claims(self, was: dict[Spot, int], now: dict[Spot, int], after: Ledger) -> None:
-        """Nobody is given a message while somebody else may rely on a claim of it, by true time."""
+    def _check_claims(self, was: dict[Spot, int], now: dict[Spot, int], after: Ledger) -> set[Spot]:
+        """Nobody is given a message while somebody else may rely on a claim of it, by true time. Return what was rescued."""
         claimed_at_s = {ticket.token: ticket.claimed_at_ms / 1000 for ticket in after.tickets.values()}
         lost_before, lost_now = _lost_claims(self.ledger), _lost_claims(after)
+        taken = self.bucket.hand.startswith("op")  # by an operator, who may
+        lost = set()
         for spot, token in now.items():
             old = self._claimed_at.get(spot)
             if token > 0 and (old is None or old[0] != token):
                 self._claimed_at[spot] = (token, claimed_at_s[token])
             rescued = lost_now.get(spot, 0) > lost_before.get(spot, 0)
-            if self.check_leases and rescued and old is not None and was.get(spot) == old[0]:
+            if rescued:
+                lost.add(spot)
+            if self.check_leases and rescued and not taken and old is not None and was.get(spot) == old[0]:
                 held_s = self.world.now_s - old[1]
                 # Its holder may rely on it for nine tenths of the lease, and write down a time a second too early.
                 if held_s < self.lease_s * 0.9 + 1:
                     self.violation(f"one unexpired claim: {spot} is rescued {held_s:.2f} s after it was claimed")
+        return lost
 
     # -- what the engine says and does, held against the books --
 
     def on_run(self, delivery: Delivery) -> None:
         """Note that a handler begins, and check that its claim stands in the books."""
         self.executed[delivery.id] += 1
-        self.runs[delivery.id, delivery.attempt] += 1
+        self.again.on_run(delivery)
         if delivery.attempt > self.max_attempts:
             self.violation(f"attempts: {delivery.id} has attempt {delivery.attempt} of {self.max_attempts}")
         handle = delivery.handle
@@ -150,6 +159,11 @@ class History:
         for spot, token in self.ended_under.items():
             if token == event.token and self.ids.get(spot) == event.id and not self.operated:
                 self.violation(f"re-applying changes nothing: {event.id} is recorded, and said to be refused")
+
+    def on_told(self, dedup_id: str, id_: str) -> None:
+        """Note that a producer was told that this is the durable message of its key."""
+        self.acked.add(id_)
+        self.told[dedup_id].add(id_)
 
     # -- at the end --
 
@@ -183,6 +197,10 @@ class History:
                 self.violation(f"completes once: {id_} ended {self.ended[id_]} times, with {letters[id_]} letters")
         for id_ in self.executed.keys() - set(self.ids.values()):
             self.violation(f"nothing is invented: {id_} was executed and never enqueued")
+        for dedup_id in sorted({*self.once, *self.told}):
+            made, told = self.once[dedup_id], self.told[dedup_id]
+            if len(made) != 1 or not told <= made:
+                self.violation(f"a key makes one message: {dedup_id} made {sorted(made)}, told were {sorted(told)}")
         self._check_counters()
         if self.ledger.tickets or self.ledger.outbox:
             self.violation(f"liveness: {len(self.ledger.tickets)} tickets and {len(self.ledger.outbox)} lines are left")
@@ -201,10 +219,6 @@ class History:
         ended = sum(told.get(counter, 0) for counter in ("completed", "discarded", "missing"))
         if ended != sum(self.ended.values()):
             self.violation(f"counters equal the history: {ended} ended by the counters, {sum(self.ended.values())} did")
-
-    def duplicates(self) -> int:
-        """Return how many executions there were beyond one of each attempt of each message (a replay begins anew)."""
-        return sum(self.runs.values()) - len(self.runs)
 
 
 def _places(ledger: Ledger) -> dict[Spot, int]:

@@ -13,11 +13,12 @@ from unittest.mock import patch
 
 from s3queue.core import claiming, settling, upkeep
 from s3queue.core.draft import Draft
+from s3queue.core.keys import ObjectName, rank_of
 from s3queue.core.ledger import Line
-from s3queue.core.message import Message
+from s3queue.core.message import Message, Reservation
 from s3queue.core.transitions import Strike
 from s3queue.errors import OutcomeUnknown
-from s3queue.protocol import consumer, janitor, journal
+from s3queue.protocol import consumer, dedup, janitor, journal
 from s3queue.protocol.committer import Committer
 from s3queue.protocol.janitor import Janitor
 from s3queue.protocol.lane import Lane
@@ -90,9 +91,11 @@ def _unknown_is_committed() -> Any:
     return patch.object(Record, "write", write)
 
 
-def _first_write_overwrites() -> Any:
+def _first_write_overwrites(kind: str) -> Any:
+    """Let the first write of such a record overwrite what another has put there meanwhile."""
+
     def write(self: Record[Any], value: Any, over: Version[Any]) -> Version[Any]:
-        if over.etag is not None:
+        if over.etag is not None or f"/{kind}" not in self.key:
             return original(self, value, over)
         version = Version(value, self._store.put(self.key, self._encode(value), OVERWRITE))
         self._cached = version
@@ -100,6 +103,30 @@ def _first_write_overwrites() -> Any:
 
     original = Record.write
     return patch.object(Record, "write", write)
+
+
+def _under_own_name() -> Any:
+    original = dedup._complete
+
+    def complete(lane: Lane, record: Any, version: Any, held: Reservation, message: Message) -> str:
+        object_id = message.id.rpartition("-")[0]
+        own = ObjectName(rank_of(message.priority), message.enqueued_at_ms, object_id, 1)
+        return original(lane, record, version, replace(held, name=str(own)), message)
+
+    return patch.object(dedup, "_complete", complete)
+
+
+def _never_extended() -> Any:
+    return patch.object(consumer.LaneConsumer, "_to_extend", lambda self: [])
+
+
+def _delivered_twice() -> Any:
+    original = consumer.LaneConsumer._read_part
+
+    def read_part(self: consumer.LaneConsumer, *args: Any) -> Any:
+        return original(self, *args) * 2
+
+    return patch.object(consumer.LaneConsumer, "_read_part", read_part)
 
 
 def _adopt_unguarded() -> Any:
@@ -228,7 +255,7 @@ MUTANTS = (
     Mutant("line not seen", "a claim advances the line that wrote its message", _unseen, ("night",)),
     Mutant("unknown is committed", "a lost answer is resolved by reading", _unknown_is_committed),
     Mutant("unknown is lost", "a lost answer is resolved by the writer's number", _limbo_forgotten),
-    Mutant("first write overwrites", "the first ledger is create-only", _first_write_overwrites),
+    Mutant("first write overwrites", "the first ledger is create-only", lambda: _first_write_overwrites("ledger")),
     Mutant("no rescue margin", "a lease is left alone for as long as clocks may differ", _no_margin, ("skew",)),
     Mutant("lease trusted too long", "a lease is not relied on to its end", _trust_for_ever),
     Mutant(
@@ -249,6 +276,10 @@ MUTANTS = (
     Mutant("letter journal unread", "a replayed letter is known for an hour", _letter_journal_unread, ("late puts",)),
     Mutant("attempts unlimited", "lost claims count as attempts", _never_worn_out),
     Mutant("replays uncounted", "counters equal the history", _replays_uncounted),
+    Mutant("reservation overwrites", "a key is reserved once", lambda: _first_write_overwrites("dedup/")),
+    Mutant("written under its own name", "a key's message is written under the name reserved", _under_own_name),
+    Mutant("never extended", "no message runs twice without a fault", _never_extended, ("calm",)),
+    Mutant("delivered twice", "a claim delivers a message once", _delivered_twice, ("calm",)),
     Mutant("nothing pinned", "what a claim takes is held while it takes it", _unpinned),
 )
 """Each must be caught; :mod:`tests.simulation.test_mutants` says within how many seeds."""

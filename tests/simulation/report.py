@@ -17,7 +17,7 @@ from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 
-from tests.simulation.mutants import MUTANTS
+from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.scenario import Outcome, play, seeds
 
 CATCH_WITHIN = 400
@@ -32,6 +32,7 @@ class Report:
     steps: int = 0
     messages: int = 0
     duplicates: int = 0
+    duplicates_by_cause: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     faults: dict[str, int] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
@@ -43,7 +44,8 @@ class Report:
         self.seeds += 1
         self.steps += outcome.steps
         self.messages += outcome.messages
-        self.duplicates += outcome.duplicates
+        self.duplicates += sum(outcome.duplicates.values())
+        self.duplicates_by_cause = dict(Counter(self.duplicates_by_cause) + Counter(outcome.duplicates))
         self.faults = dict(Counter(self.faults) + Counter(outcome.faults))
         for text in outcome.violations:
             self.violations.append(
@@ -73,20 +75,25 @@ def _pool(processes: int) -> Pool:
     return context.Pool(processes, logging.disable, (logging.CRITICAL,), maxtasksperchild=200)
 
 
-def catch(name: str) -> tuple[str, int | None]:
-    """Return after how many seeds a mutant is caught; None if it survives."""
-    (mutant,) = (mutant for mutant in MUTANTS if mutant.name == name)
-    for tried, seed in enumerate(islice(seeds(mutant.storms), CATCH_WITHIN), 1):
+def catch(mutant: Mutant, within: int = CATCH_WITHIN) -> tuple[int, int] | None:
+    """Return after how many seeds a mutant is caught, and the seed that does; None if it survives."""
+    for tried, seed in enumerate(islice(seeds(mutant.storms), within), 1):
         with mutant.without():
             if play(seed).violations:
-                return name, tried
-    return name, None
+                return tried, seed
+    return None
+
+
+def _catch(name: str) -> tuple[str, int | None]:
+    (mutant,) = (mutant for mutant in MUTANTS if mutant.name == name)
+    caught = catch(mutant)
+    return name, caught and caught[0]
 
 
 def hunt(processes: int = 2) -> dict[str, int | None]:
     """Return how many seeds each mutant took."""
     with _pool(processes) as pool:
-        return dict(pool.imap_unordered(catch, [mutant.name for mutant in MUTANTS]))
+        return dict(pool.imap_unordered(_catch, [mutant.name for mutant in MUTANTS]))
 
 
 def covered(first: int, count: int) -> dict[str, float]:

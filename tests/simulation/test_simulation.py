@@ -14,8 +14,9 @@ import pytest
 
 from tests.simulation.fleet import Fleet
 from tests.simulation.mutants import MUTANTS
-from tests.simulation.scenario import STORMS, Outcome, Run, Scenario, play, scenario, seeds
+from tests.simulation.scenario import Outcome, Run, Scenario, play, scenario, seeds
 from tests.simulation.shrink import shrink
+from tests.simulation.storms import STORMS
 
 SEEDS = 13 * len(STORMS)
 BATCHES = 8
@@ -80,7 +81,7 @@ def test_a_trace_does_not_depend_on_how_strings_hash() -> None:
 
 def test_without_faults_nothing_runs_twice() -> None:
     outcome = Run(Scenario(7, poison=False)).play()
-    assert (outcome.violations, outcome.duplicates, outcome.faults) == ([], 0, {})
+    assert (outcome.violations, outcome.duplicates, outcome.faults) == ([], {}, {})
     assert outcome.messages > 0
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
+from tests.simulation.causes import EVERYBODY, Blow, Causes
+
 START_S = 1_700_000_000.0
 _STACK_BYTES = 512 * 1024
 
@@ -30,6 +32,7 @@ class Actor:
     run: Callable[[Actor], None]
     go: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     skew_s: float = 0.0
+    mute_until_s: float = 0.0
     doomed: bool = False
     done: bool = False
     error: BaseException | None = None
@@ -44,6 +47,7 @@ class World:
         self.now_s = START_S
         self.steps = 0
         self.faults: Counter[str] = Counter()
+        self.causes = Causes()
         self.trace: list[str] | None = [] if keep_trace else None
         self._digest = hashlib.sha256()
         self._heap: list[tuple[float, int, Actor | Callable[[], None]]] = []
@@ -61,6 +65,7 @@ class World:
         """Start an actor at virtual time ``at_s``."""
         actor = Actor(name, run, skew_s=skew_s)
         self.actors.append(actor)
+        self.causes.clock(name, self.now_s, skew_s)
         threading.stack_size(_STACK_BYTES)
         threading.Thread(target=self._body, args=(actor,), name=name, daemon=True).start()
         self._push(self.now_s if at_s is None else at_s, actor)
@@ -92,7 +97,9 @@ class World:
         """Let everybody sleep; requests under way and late copies are refused, as their signatures are too old by then."""
         self._heap = [entry for entry in self._heap if isinstance(entry[2], Actor)]
         heapq.heapify(self._heap)
+        self.causes.befell(Blow(self.now_s, EVERYBODY, "night"))
         self.now_s += seconds
+        self.causes.answered(EVERYBODY, self.now_s)
         self.faults["night"] += 1
         self.note(f"a night of {seconds:.0f} s")
 

@@ -1,0 +1,134 @@
+"""The defects that were found in the engine: how each is put back, and the seed that shows it, or the test that does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import patch
+
+from s3queue.core import settling, upkeep
+from s3queue.core.draft import Draft
+from s3queue.errors import S3QueueError
+from s3queue.protocol.consumer import LaneConsumer
+from s3queue.protocol.janitor import Janitor
+from tests.simulation.mutants import MUTANTS, Mutant, Patch
+
+
+@dataclass(frozen=True)
+class Defect:
+    """A defect that was found. ``again``: what puts it back, if the simulation can show it, as ``seed`` then does.
+
+    ``test``: a test of its own, as ``file::function``.
+    """
+
+    name: str
+    again: Patch | None = None
+    storms: tuple[str, ...] = ()
+    seed: int = 0
+    test: str = ""
+
+    def mutant(self) -> Mutant:
+        """Return the defect as a mutant of the engine."""
+        if self.again is None:
+            raise ValueError(f"the simulation cannot show: {self.name}")
+        return Mutant(self.name, "it was mended", self.again, self.storms)
+
+
+def _pins(*, known: bool, close: bool) -> Callable[[], Any]:
+    """Let what a claim has in hand be held for some purposes only."""
+
+    @contextmanager
+    def again() -> Iterator[None]:
+        was_known, was_close = Draft.known, Draft.close
+
+        def pinned(draft: Draft, name: str) -> bool:
+            return bool(vars(draft).setdefault("pins", {}).get(name))
+
+        def pin(self: Draft, name: str, by: int) -> None:
+            pins = vars(self).setdefault("pins", {})
+            pins[name] = pins.get(name, 0) + by
+
+        def now_known(self: Draft, name: str) -> bool:
+            return was_known(self, name) or (known and pinned(self, name))
+
+        def now_close(self: Draft, name: str, now: int) -> None:
+            if not (close and pinned(self, name)):
+                with patch.object(Draft, "known", was_known):
+                    was_close(self, name, now)
+
+        with (
+            patch.object(Draft, "pin", pin),
+            patch.object(Draft, "known", now_known),
+            patch.object(Draft, "close", now_close),
+        ):
+            yield
+
+    return again
+
+
+def _one_part_an_object() -> Any:
+    original = settling._Removal.remove
+
+    def remove(self: Any, handle: settling.Handle) -> Any:
+        ticket = self.draft.tickets.get(handle.ticket_id)
+        if ticket is not None and ticket.token == handle.token and ticket.id not in self.left:
+            self.left[ticket.id] = {part.name: [(part, set(part.indices()))] for part in ticket.parts}
+        return original(self, handle)
+
+    return patch.object(settling._Removal, "remove", remove)
+
+
+@contextmanager
+def _forgotten_for_age() -> Iterator[None]:
+    """A minute stands for the hour: longer than a PUT of that storm is late."""
+    with (
+        patch.object(Janitor, "_delete_again", lambda self, names, ledger: names),
+        patch.object(upkeep, "SETTLED_KEPT_MS", 60_000),
+    ):
+        yield
+
+
+def _repeated_as_new() -> Any:
+    original = LaneConsumer.exchange
+
+    def exchange(self: LaneConsumer, room: int, **options: Any) -> Any:
+        try:
+            return original(self, room, **options)
+        except S3QueueError:
+            self._doubt = [replace(item, request=copy(item.request)) for item in self._doubt]
+            raise
+
+    return patch.object(LaneConsumer, "exchange", exchange)
+
+
+def _mutant(name: str) -> Patch:
+    (found,) = (mutant.without for mutant in MUTANTS if mutant.name == name)
+    return found
+
+
+FOUND = (
+    Defect("taken twice by one claim", _pins(known=False, close=True), seed=0),
+    Defect("settled while being claimed", _pins(known=True, close=False), seed=50),
+    Defect("two parts of one object", _one_part_an_object, seed=7),
+    Defect("replayed again", _mutant("letter journal unread"), ("late puts",), seed=54),
+    Defect("forgotten for age", _forgotten_for_age, ("late puts",), seed=122),
+    Defect(  # here the store's patience outlasts any lease, which is lost either way
+        "outcomes dropped with a listing",
+        test="tests/worker/test_trouble.py::test_a_worker_outlasts_a_store_that_fails_for_a_while",
+    ),
+    Defect("repeated as new", _repeated_as_new, ("mute",), seed=455),
+    Defect(
+        "late arrivals wait for ever",
+        test="tests/protocol/test_attacks.py::test_a_late_arrival_is_adopted_in_a_busy_lane",
+    ),
+    Defect(
+        "two workers after a fork",
+        test="tests/worker/test_threads.py::test_a_handler_that_forks_leaves_no_second_worker",
+    ),
+    Defect("torn in its head", test="tests/chaos/test_torn_answers.py::test_an_answer_breaks_off_at_every_byte"),
+)
+"""As docs/reliability.md has them. Should a seed show its defect no more, because runs have changed, ``--defects`` finds another
+(how many seeds of the storms concerned it took, and the seed)."""

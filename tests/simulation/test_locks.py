@@ -1,0 +1,62 @@
+"""Locks keep their rules in every storm, each rule is needed, and the faults that are meant to happen do."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests.simulation.locks import MUTANTS, STORMS, Resource, Run, catch, play_locks
+
+ROUNDS = 3
+"""How often each storm is played."""
+LIMIT = 10
+"""Within how many seeds each missing rule must be noticed."""
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Leave out the engine's log: it tells of every fault."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("storm", STORMS)
+def test_no_storm_breaks_a_rule(storm: str) -> None:
+    first, happened = list(STORMS).index(storm), Counter[str]()
+    for seed in range(first, first + ROUNDS * len(STORMS), len(STORMS)):
+        outcome = play_locks(seed)
+        assert outcome.violations == [], f"replay: play_locks({seed}, keep_trace=True)"
+        assert outcome.acquired > 10
+        happened.update(outcome.faults)
+        happened.update(refused=outcome.refused, lost=outcome.lost)
+    wanted = {name for name, value in vars(STORMS[storm]).items() if value and not name.endswith("_s")} - {"page"}
+    assert all(happened[name] for name in (*wanted, "refused", "lost"))
+
+
+def test_sweeps_delete_while_others_want_the_lock() -> None:
+    night = play_locks(list(STORMS).index("night"))
+    assert night.swept > 0
+    assert night.faults["night"] == 3
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_missing_rule_is_noticed(name: str) -> None:
+    assert catch(name, LIMIT) is not None
+
+
+def test_without_a_fence_the_resource_is_used_by_holders_that_woke_too_late() -> None:
+    found = [
+        text
+        for seed in range(0, 3 * len(STORMS), len(STORMS))
+        for text in Run(seed, resource=Resource(fenced=False)).play().violations
+    ]
+    assert found
+    assert all("fencing" in text for text in found)
+
+
+def test_the_same_seed_gives_the_same_run() -> None:
+    assert play_locks(6).digest == play_locks(6).digest != play_locks(15).digest
