@@ -10,6 +10,7 @@ Every acknowledged enqueue is executed at least once or visibly dead-lettered; a
 a handler may run more than once, so make it idempotent. ``docs/protocol.md`` says why that holds.
 """
 
+from s3queue.core.kept import HistoryRecord
 from s3queue.core.message import AttemptError, DeadLetter, Message
 from s3queue.core.payload import Gzip
 from s3queue.core.retry import RetryPolicy
@@ -24,6 +25,7 @@ from s3queue.errors import (
     LockLost,
     NewerFormat,
     NonRetriable,
+    NoResult,
     NotFound,
     OutcomeUnknown,
     QueueGone,
@@ -42,8 +44,7 @@ from s3queue.queue import Queue
 from s3queue.received import ReceivedMessage
 from s3queue.runtime.context import Context
 from s3queue.runtime.worker import Worker
-
-__version__ = "0.1.0"
+from s3queue.version import __version__
 
 __all__ = [
     "AttemptError",
@@ -51,6 +52,7 @@ __all__ = [
     "CorruptObject",
     "DeadLetter",
     "Gzip",
+    "HistoryRecord",
     "InvalidInput",
     "InvalidName",
     "InvalidPayload",
@@ -62,6 +64,7 @@ __all__ = [
     "LockLost",
     "Message",
     "NewerFormat",
+    "NoResult",
     "NonRetriable",
     "NotFound",
     "OutcomeUnknown",
@@ -79,4 +82,5 @@ __all__ = [
     "StoreUnavailable",
     "UnsafeStore",
     "Worker",
+    "__version__",
 ]

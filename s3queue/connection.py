@@ -16,10 +16,11 @@ from s3queue.events import Events
 from s3queue.ids import Ids
 from s3queue.protocol.committer import Committer
 from s3queue.protocol.history import HistoryWriter
+from s3queue.protocol.duties import Duties
 from s3queue.protocol.inbox import Inbox, Scanner
 from s3queue.protocol.lane import Lane, Standing
-from s3queue.protocol.naming import Naming
 from s3queue.protocol.lanes import Consumer, Lanes
+from s3queue.protocol.naming import Naming
 from s3queue.protocol.register import Register
 from s3queue.store.metered import Meter, Metered
 from s3queue.store.opening import dress
@@ -63,6 +64,7 @@ class Connection:
         self.lane = self.lanes.first.lane
         """The first lane, where what concerns the whole queue is written down."""
         self.consumer = Consumer(self.lanes)
+        self.duties = Duties(self.lanes, self.register.change)
         self.history = HistoryWriter(self.lane)
         self.standing.note = self.history.note
 

@@ -8,14 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from s3queue.core.ledger import Leader, Ledger
+from s3queue.core.ledger import Ledger
 from s3queue.store.metered import Counts, billed
 
 RATE_WINDOW_S = 60.0
 """How far back a rate looks."""
 _SAMPLE_S = 1.0
-SEEN_MS = 60_000
-"""How old a ledger in hand may be: idle workers look seldom, and a coordinator's term is renewed meanwhile."""
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)
 """Upper bounds of a histogram's buckets in seconds; there is one more without an end."""
 
@@ -55,8 +53,17 @@ class Leadership:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """A lane's ledger, and when it was the newest (store time): idle workers look seldom."""
+
+    lane: int
+    ledger: Ledger
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Fleet:
-    """What the ledgers in hand tell of all workers.
+    """What the ledgers in hand tell of all workers, each as it was when it was read.
 
     ``active_workers``: this one and all who lately claimed, or as many as a coordinator knows of, if that is more.
     ``tickets_stalled`` are claims past the end of their lease; they are not counted as claimed.
@@ -70,39 +77,32 @@ class Fleet:
     paused: bool = False
 
 
-def fleet_of(ledgers: Sequence[tuple[int, Ledger]], now: int, *, worker: str, instances: frozenset[str]) -> Fleet:
-    """Return what the ledgers (with their lanes' numbers) tell at ``now`` (store time in ms).
+def fleet_of(seen: Sequence[Seen], *, worker: str, instances: frozenset[str]) -> Fleet:
+    """Return what the ledgers tell.
 
     ``worker`` is this worker's id, ``instances`` the names of this process by which a ledger may call its coordinator.
     """
-    leaders = tuple(_leadership(lane, ledger, now, instances) for lane, ledger in ledgers)
-    tickets = [ticket for _, ledger in ledgers for ticket in ledger.tickets.values()]
-    stalled = sum(ticket.claimed and ticket.expires_at_ms < now for ticket in tickets)
-    claimed = sum(ticket.claimed for ticket in tickets)
-    known = [leader.fleet for _, ledger in ledgers if (leader := _leader(ledger, now)) is not None]
-    seen = {worker, *(ticket.worker for ticket in tickets if ticket.claimed and ticket.expires_at_ms >= now)}
-    seen.update(*(ledger.rooms for _, ledger in ledgers))
+    tickets = [(ticket, look.at_ms) for look in seen for ticket in look.ledger.tickets.values()]
+    claims = [(ticket.worker, ticket.expires_at_ms >= at_ms) for ticket, at_ms in tickets if ticket.claimed]
+    claimed = sum(lasts for _, lasts in claims)
+    known = [leader.fleet for look in seen if (leader := look.ledger.led_at(look.at_ms)) is not None]
+    workers = {worker, *(holder for holder, lasts in claims if lasts)}
+    workers.update(*(look.ledger.rooms for look in seen))
     return Fleet(
-        active_workers=max([*known, len(seen)]),
-        leaders=leaders,
-        tickets_available=len(tickets) - claimed,
-        tickets_claimed=claimed - stalled,
-        tickets_stalled=stalled,
-        paused=any(ledger.paused for _, ledger in ledgers),
+        active_workers=max([*known, len(workers)]),
+        leaders=tuple(_leadership(look, instances) for look in seen),
+        tickets_available=len(tickets) - len(claims),
+        tickets_claimed=claimed,
+        tickets_stalled=len(claims) - claimed,
+        paused=any(look.ledger.paused for look in seen),
     )
 
 
-def _leadership(lane: int, ledger: Ledger, now: int, instances: frozenset[str]) -> Leadership:
-    leader = _leader(ledger, now)
+def _leadership(look: Seen, instances: frozenset[str]) -> Leadership:
+    leader, last = look.ledger.led_at(look.at_ms), look.ledger.leader
     if leader is None:
-        return Leadership(lane, epoch=ledger.leader.epoch if ledger.leader else 0)
-    return Leadership(lane, leader.worker, leader.epoch, leader.instance in instances)
-
-
-def _leader(ledger: Ledger, now: int) -> Leader | None:
-    """Return the coordinator, unless it has resigned or been silent for longer than the ledger can be old."""
-    leader = ledger.leader
-    return leader if leader is not None and leader.until_ms and leader.until_ms + SEEN_MS > now else None
+        return Leadership(look.lane, epoch=last.epoch if last is not None else 0)
+    return Leadership(look.lane, leader.worker, leader.epoch, leader.instance in instances)
 
 
 @dataclass(frozen=True, slots=True)

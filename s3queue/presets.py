@@ -6,6 +6,7 @@ their numbers again; what it costs there is computed from that guide's own model
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -13,6 +14,8 @@ from typing import Any
 
 from s3queue.core.presence import IDLE_BEAT_MS
 from s3queue.errors import InvalidSetting
+from s3queue.protocol.coordinator import LEASE_MS, idle_poll_s
+from s3queue.protocol.lanes import VISIT_POLLS
 from s3queue.protocol.register import REFRESH_S
 from s3queue.protocol.sweeper import SWEEP_INTERVAL_S
 from s3queue.store.metered import S3_STANDARD, Prices
@@ -68,17 +71,26 @@ class Preset:
     plugin: Plugin | None = None
 
     def idle_load(self, workers: int | None = None) -> Load:
-        """Return what so many idle workers (default: the most it is for) ask of the store. An estimate.
+        """Return what so many idle workers (default: the most it is for) ask of the store, from the intervals in the code.
 
-        Each looks at the ledger (a conditional GET) every ``max_poll_interval`` and at the settings every
-        :data:`REFRESH_S`, and writes a heartbeat every :data:`IDLE_BEAT_MS`; for each lane, one of them lists the inbox
-        and writes its lease or a sweep. Left out: what messages cost, and lost races.
+        All: the settings every :data:`REFRESH_S`; a heartbeat every :data:`IDLE_BEAT_MS`. In each lane, the coordinator:
+        ledger and inbox every ``max_poll_interval``, its lease, and a sweep (a PUT, two LISTs, two GETs); the others: the
+        ledger, as seldom as :func:`idle_poll_s` says, and now and then another lane's.
         """
         count = self.workers[1] if workers is None else workers
-        lanes, look_s = self.queue.get("lanes", 1), self.worker["max_poll_interval"]
+        lanes, look_s = min(self.queue.get("lanes", 1), count), self.worker["max_poll_interval"]
+        renewal_s = math.ceil(LEASE_MS / 3000 / look_s) * look_s  # with the first look after a third of the lease
+        followed_s = idle_poll_s(count // lanes, look_s)
+        visits = count / followed_s / VISIT_POLLS if lanes > 1 else 0
         heartbeats = count * 1000 / IDLE_BEAT_MS
-        led = lanes * (1 / look_s + 2 / SWEEP_INTERVAL_S)
-        return Load(put_list=heartbeats + led, get=count * (1 / look_s + 1 / REFRESH_S))
+        return Load(
+            put_list=heartbeats + lanes * (1 / look_s + 1 / renewal_s + 3 / SWEEP_INTERVAL_S),
+            get=heartbeats
+            + count / REFRESH_S
+            + lanes * (1 / look_s + 2 / SWEEP_INTERVAL_S)
+            + (count - lanes) / followed_s
+            + visits,
+        )
 
 
 def _work(name: str, use: str, plugin: Plugin, *, visibility: float, attempts: int, max_poll: float) -> Preset:
@@ -116,12 +128,12 @@ _ALL = (
     _work(
         "reliable", "payments, orders: what must not be lost", Plugin(2, 5.0), visibility=300, attempts=5, max_poll=10
     ),
-    _work("heavy", "videos, large exports: one at a time", Plugin(1, 10.0), visibility=1800, attempts=2, max_poll=30),
-    _fleet(10, 25, Plugin(3, 1.0, 10), concurrency=3, max_poll=10, lanes=1),
-    _fleet(25, 50, Plugin(3, 1.5, 12), concurrency=3, max_poll=15, lanes=1),
-    _fleet(50, 100, Plugin(2, 2.0, 15), concurrency=2, max_poll=30, lanes=2),
-    _fleet(100, 200, Plugin(2, 3.0, 20), concurrency=2, max_poll=30, lanes=4),
-    _fleet(200, 1000, None, concurrency=2, max_poll=60, lanes=16),
+    _work("heavy", "videos, large exports: one at a time", Plugin(1, 10.0), visibility=1800, attempts=2, max_poll=10),
+    _fleet(10, 25, Plugin(3, 1.0, 10), concurrency=3, max_poll=5, lanes=1),
+    _fleet(25, 50, Plugin(3, 1.5, 12), concurrency=3, max_poll=5, lanes=1),
+    _fleet(50, 100, Plugin(2, 2.0, 15), concurrency=2, max_poll=8, lanes=1),
+    _fleet(100, 200, Plugin(2, 3.0, 20), concurrency=2, max_poll=8, lanes=2),
+    _fleet(200, 1000, None, concurrency=2, max_poll=10, lanes=8),
 )
 PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset in _ALL})
 """All presets by name."""

@@ -113,6 +113,6 @@ class Collector:
         total, buckets = 0, []
         for bound, count in zip((*BUCKETS_S, float("inf")), histogram.counts, strict=True):
             total += count
-            buckets.append((floatToGoString(bound), total))
+            buckets.append((floatToGoString(bound), total))  # type: ignore[no-untyped-call]
         family.add_metric(list(self._labels.values()), buckets, histogram.sum_s)
         return family

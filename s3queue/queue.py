@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from s3queue.clock import Clock, SystemClock
 from s3queue.connection import Connection
-from s3queue.coordination import open_hints, parse
+from s3queue.coordination import TICKETS, Hint, open_hints, parse
 from s3queue.core.keys import (
     MAX_MESSAGES_PER_OBJECT,
     check_label,
@@ -21,7 +21,7 @@ from s3queue.core.payload import PLAIN, PayloadCodec, check_payload
 from s3queue.core.retry import RetryPolicy
 from s3queue.core.settings import Settings
 from s3queue.errors import InvalidSetting
-from s3queue.events import Events
+from s3queue.events import Event, Events
 from s3queue.ids import Ids, SystemIds
 from s3queue.operating import Operating
 from s3queue.options import locate, make_settings
@@ -119,6 +119,8 @@ class Queue(Operating, Sharing):
         self._connection: Connection | None = None
         self._lock = threading.RLock()
         self.events = Events(self.name, self._now_ms)
+        if self._coordination.kind != "s3":
+            self.events.on("tickets-published", self._announce_tickets)
         self.dlq = DeadLetters(lambda: self.connect().lane)
 
     @classmethod
@@ -162,6 +164,12 @@ class Queue(Operating, Sharing):
                 )
             return self._connection
 
+    def _announce_tickets(self, event: Event) -> None:
+        connection = self._connection
+        if connection is not None and connection.hints.reaches_all:
+            for worker in event.workers:
+                connection.hints.announce(Hint(TICKETS, event.lane, worker))
+
     def _tell_coordination(self, backend: str, error: str) -> None:
         if error:
             self.events.emit("coordination-lost", backend=backend, error=error)
@@ -204,7 +212,9 @@ class Queue(Operating, Sharing):
         """Return the id of the message once it is durable: one PUT (three with ``dedup_id``).
 
         ``payload`` is any JSON value. ``delay`` (seconds) or ``visible_at`` (aware datetime) hide it for a while.
-        ``priority`` 0 to 9, higher first. ``max_attempts`` and ``retry`` default to the queue's. A ``dedup_id`` that was
+        ``priority`` 0 to 9, higher first. In a
+        queue whose ``order`` is strict-group, messages of a ``group`` are processed one by one as enqueued; ordered messages
+        take no delay and no priority. ``max_attempts`` and ``retry`` default to the queue's. A ``dedup_id`` that was
         enqueued within the queue's ``dedup_ttl`` makes no new message: the id of the first is returned. Raises
         InvalidPayload, InvalidName or InvalidSetting before anything is written, OutcomeUnknown or StoreUnavailable if
         the store did not confirm it in time.

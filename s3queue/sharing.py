@@ -74,8 +74,9 @@ class Sharing(ABC):
         if priority not in settings.priorities:
             connection.register.change(lambda found: found.with_priority(priority))
         message = Message("", payload, now, priority=priority, **shape)
+        line = " ".join(cron.split())
         return schedules.define(
-            lane, name, cron=cron, timezone=timezone, message=message, catch_up=catch_up
+            lane, name, cron=line, timezone=timezone, message=message, catch_up=catch_up
         )
 
     def schedules(self) -> list[Schedule]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3queue.clock import Clock, SystemClock
 from s3queue.options import MAX_HEADER_CHARS, MAX_HEADERS
+from s3queue.version import __version__
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -292,8 +293,6 @@ def _somebody_listens() -> bool:
 
 def _make(providers: Providers) -> _Instruments:
     from opentelemetry import metrics, trace
-
-    from s3queue import __version__
 
     tracer = trace.get_tracer("s3queue", __version__, providers.tracer_provider, _SCHEMA)
     meter = metrics.get_meter("s3queue", __version__, providers.meter_provider, _SCHEMA)

@@ -64,7 +64,9 @@ def result(common: Common, message_id: str, wait: float) -> None:
 @click.command(short_help="Show the attempts that ended.")
 @click.option("--since", callback=moment, default="1h", show_default=True, help="From when: a time, or how long ago.")
 @click.option("--until", callback=moment, help="Up to when.  [default: now]")
-@click.option("--number", "-n", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="How many at most.")
+@click.option(
+    "--number", "-n", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="How many at most."
+)
 @with_queue
 def history(common: Common, since: datetime, until: datetime | None, number: int) -> None:
     """Show the attempts that ended, oldest first, in queues that keep history; a GET for a thousand.

@@ -26,7 +26,9 @@ log = logging.getLogger("s3queue")
 @click.command(short_help="Process messages with a handler.")
 @click.argument("handler", metavar="MODULE:FUNCTION")
 @setting(
-    "--preset", type=click.Choice(list(PRESETS)), help="Defaults for a kind of work or a size of fleet: s3queue presets."
+    "--preset",
+    type=click.Choice(list(PRESETS)),
+    help="Defaults for a kind of work or a size of fleet: s3queue presets.",
 )
 @setting("--concurrency", type=int, help=f"Handlers at work at once.  [default: {_DEFAULT.concurrency}]")
 @setting(
@@ -162,4 +164,6 @@ def _tell_ignored(settings: Settings, asked: Mapping[str, Any]) -> None:
     }
     for name, value in asked.items():
         if value != has[name]:
-            log.warning("the queue has %s=%s; %s is for a new queue (Queue.configure changes it)", name, has[name], value)
+            log.warning(
+                "the queue has %s=%s; %s is for a new queue (Queue.configure changes it)", name, has[name], value
+            )

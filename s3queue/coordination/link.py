@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from s3queue.clock import Clock, SystemClock
-from s3queue.coordination.port import MAX_CARD_BYTES, Hint, Stop, decode, encode_card
+from s3queue.coordination.port import MAX_CARD_BYTES, Hint, Stop, decode, encode_card, nothing
 from s3queue.coordination.transport import Card, Source, Transport
 from s3queue.errors import InvalidSetting
 
@@ -56,34 +56,53 @@ class Health:
         self._name, self._tell = name, tell
         self._lock = threading.Lock()
         self._failing: set[str] = set()
+        self._unproven: set[str] = set()
         self._seen = False
+        self._error = ""
+        # Not held by whoever announces: those who are told may announce.
+        self._telling = threading.Lock()
+        self._told_lost = False
 
     @property
     def up(self) -> bool:
-        """Whether it has worked, and nothing has failed since."""
-        return self._seen and not self._failing
+        """Whether everything that is wanted of it has worked, and nothing has failed since."""
+        return self._seen and not self._failing and not self._unproven
+
+    def begins(self, role: str) -> None:
+        """Take note that ``role`` (sending, listening) is wanted."""
+        with self._lock:
+            self._unproven.add(role)
 
     def failed(self, role: str, error: Exception) -> None:
-        """Take note that ``role`` (sending, listening) failed."""
+        """Take note that ``role`` failed."""
         with self._lock:
-            first = not self._failing
             self._failing.add(role)
-            if first:
-                self._tell(self._name, f"{type(error).__name__}: {error}")
+            self._error = f"{type(error).__name__}: {error}"
+        self._tell_change()
 
     def works(self, role: str) -> None:
         """Take note that ``role`` works."""
         with self._lock:
             self._seen = True
-            if role in self._failing:
-                self._failing.remove(role)
-                if not self._failing:
-                    self._tell(self._name, "")
+            self._unproven.discard(role)
+            self._failing.discard(role)
+        self._tell_change()
 
     def ended(self, role: str) -> None:
         """Take note that ``role`` is not wanted any more, well or not."""
         with self._lock:
             self._failing.discard(role)
+            self._unproven.discard(role)
+
+    def _tell_change(self) -> None:
+        if self._told_lost == bool(self._failing):
+            return
+        with self._telling:
+            with self._lock:
+                lost, error = bool(self._failing), self._error
+            if lost != self._told_lost:
+                self._told_lost = lost
+                self._tell(self._name, error if lost else "")
 
 
 @dataclass(slots=True)
@@ -103,7 +122,7 @@ class Link:
     def __init__(
         self, transport: Transport, *, tell: Tell, random: Callable[[], float], clock: Clock | None = None
     ) -> None:
-        self.name = transport.name
+        self.name, self.reaches_all = transport.name, transport.reaches_all
         self._transport, self._random = transport, random
         self._clock = clock or SystemClock()
         self._health = Health(transport.name, tell)
@@ -131,6 +150,8 @@ class Link:
 
     def present(self, worker: str, info: Mapping[str, Any], ttl_s: float) -> Stop:
         card = Card(worker, encode_card(info), ttl_s)
+        if not self._transport.shows:
+            return nothing
         if len(card.body) > MAX_CARD_BYTES:
             raise InvalidSetting(f"info has {len(card.body)} bytes.", remedy=f"Use up to {MAX_CARD_BYTES}.")
         with self._changed:
@@ -158,6 +179,7 @@ class Link:
         if self._closed.is_set():
             return
         if self._sender is None or not self._sender.is_alive():  # not alive: this is a fork of the process it ran in
+            self._health.begins("sending")
             self._sender = threading.Thread(target=self._send_all, name="s3queue-announcing", daemon=True)
             self._sender.start()
             atexit.unregister(self.close)
@@ -228,6 +250,7 @@ class Link:
         with self._changed:
             self._callbacks[ticket] = callback
             if not self._closed.is_set() and (self._listener is None or not self._listener.is_alive()):
+                self._health.begins("listening")
                 self._listener = threading.Thread(target=self._listen_all, name="s3queue-listening", daemon=True)
                 self._listener.start()
 

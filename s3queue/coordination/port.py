@@ -75,6 +75,11 @@ class Hints(Protocol):
         ...
 
     @property
+    def reaches_all(self) -> bool:
+        """Whether a hint reaches everybody who listens, not just one of them."""
+        ...
+
+    @property
     def up(self) -> bool:
         """Whether hints travel, as far as is known."""
         ...
@@ -107,15 +112,16 @@ class NoHints:
     """The default: the bucket alone. Workers find messages by polling."""
 
     name = "s3"
+    reaches_all = True
     up = False
 
     def announce(self, hint: Hint) -> None: ...
 
     def listen(self, callback: Callable[[Hint], None]) -> Stop:  # noqa: ARG002 - nothing will be heard
-        return _nothing
+        return nothing
 
     def present(self, worker: str, info: Mapping[str, Any], ttl_s: float) -> Stop:  # noqa: ARG002 - nobody will see
-        return _nothing
+        return nothing
 
     def presence(self) -> dict[str, dict[str, Any]]:
         return {}
@@ -123,5 +129,5 @@ class NoHints:
     def close(self) -> None: ...
 
 
-def _nothing() -> None:
-    pass
+def nothing() -> None:
+    """Stop what never began."""

@@ -33,6 +33,8 @@ def shown_url(url: str) -> str:
 class RedisTransport:
     """One Redis (or Valkey) server; ``scope`` tells queues apart that share it."""
 
+    reaches_all = True
+    shows = True
     spacing_s = SPACING_S
 
     def __init__(self, url: str, scope: str, clock: Clock | None = None) -> None:

@@ -32,6 +32,8 @@ _MISSING = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 class SqsTransport:
     """A wake-up queue, given by its URL, or by its name: then it is made if there is none."""
 
+    reaches_all = False
+    shows = False
     spacing_s = SPACING_S
 
     def __init__(self, queue: str, *, region: str | None, profile: str | None) -> None:

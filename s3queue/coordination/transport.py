@@ -37,6 +37,10 @@ class Transport(Protocol):
     """A backend's own part; any exception means that it is out of order."""
 
     name: str
+    reaches_all: bool
+    """Whether a hint reaches all who subscribe."""
+    shows: bool
+    """Whether it has presence; if not, no cards are sent."""
     spacing_s: float
     """Least time between two calls of :meth:`send`, in seconds; hints that come meanwhile share the next."""
 

@@ -54,7 +54,7 @@ class Claim:
     ``suspects``: whether messages whose claim ran out may be taken (a worker holds one group of them at a time, as one
     of them may kill it). Who ``follows`` takes only what is assigned to it while a coordinator other than its own
     process (``instance``) has the lead, and leaves listings and rescues to that; anybody else takes what is free. What
-    it would hold is written down for the coordinator, with the next commit or, if it ``joins``, at once. ``newest``: of
+    it would hold (``capacity``) is written down for the coordinator, with the next commit or, if it ``joins``, at once. ``newest``: of
     a listing the newest objects first. Of an ordered group it takes one message at most, the one whose turn it is
     (:mod:`.ordering`).
     """
@@ -70,6 +70,7 @@ class Claim:
     instance: str = ""
     follows: bool = False
     joins: bool = False
+    capacity: int = 0
     newest: bool = False
 
     def apply(self, draft: Draft, now: int) -> Claimed:
@@ -81,7 +82,7 @@ class Claim:
         if self.follows:
             draft.dirty = draft.dirty or (self.joins and self.worker not in draft.rooms)
             held = sum(ticket.size for ticket in draft.tickets.values() if ticket.worker == self.worker)
-            draft.rooms[self.worker] = self.room + held
+            draft.rooms[self.worker] = max(self.capacity, self.room + held)
         taking = _Taking(self, draft, now)
         listings = {} if led else {listing.rank: listing for listing in self.listings}
         free = [ticket for ticket in draft.tickets.values() if self._may_take(ticket, now, led=led)] if self.room else []

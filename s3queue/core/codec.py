@@ -267,13 +267,13 @@ def decode_letter(body: bytes, key: str, seal: Seal) -> DeadLetter:
 
 
 _SCHEDULE_TEXTS = ("id", "name", "cron", "timezone", "catch_up", "write_id")
-_SCHEDULE_TIMES = ("since_ms", "removed_at_ms")
 
 
 def encode_schedule(definition: Definition, codec: PayloadCodec = PLAIN) -> bytes:
     """Return the bytes of a schedule."""
     message = definition.message
-    fields: Wire = {name: getattr(definition, name) for name in _SCHEDULE_TEXTS + _SCHEDULE_TIMES}
+    fields: Wire = {name: getattr(definition, name) for name in _SCHEDULE_TEXTS}
+    fields |= {"since_ms": definition.since_ms, "removed_at_ms": definition.removed_at_ms}
     fields |= {"enqueued_at_ms": message.enqueued_at_ms, "message": _message_wire(message, definition.id)}
     return dump("schedule", fields | _seal([message.payload], codec))
 
@@ -288,7 +288,8 @@ def decode_schedule(body: bytes, key: str, seal: Seal) -> Definition:
         return Definition(
             message=_message(wire["message"], wire["id"], payload, int(wire["enqueued_at_ms"])),
             **{name: is_a(wire[name], str) for name in _SCHEDULE_TEXTS},
-            **{name: int(wire[name]) for name in _SCHEDULE_TIMES},
+            since_ms=int(wire["since_ms"]),
+            removed_at_ms=int(wire["removed_at_ms"]),
         )
 
     return read("schedule", body, key, build)

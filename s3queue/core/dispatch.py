@@ -15,6 +15,10 @@ from s3queue.core.keys import count_of, visible_at_ms_of
 from s3queue.core.ledger import Leader, Part, Ticket, split
 
 
+MAX_PARTS = 3_000
+"""How many shares of objects a ledger may hold before no more are assigned: each commit writes them all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lead:
     """Become or stay the lane's coordinator for ``lease_ms``; replies with whoever is it after that.
@@ -133,7 +137,8 @@ class Publish:
 
     def _assign_listed(self, draft: Draft, rooms: _Rooms, now: int) -> list[Ticket]:
         parts: dict[str, list[Part]] = {}
-        for part in self._listed(draft, now):
+        room = MAX_PARTS - sum(len(ticket.parts) for ticket in draft.tickets.values())
+        for part in self._listed(draft, now)[: max(room, 0)]:
             left: Part | None = part
             while left is not None:
                 worker = rooms.next()

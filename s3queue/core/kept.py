@@ -124,7 +124,9 @@ def decode_history(body: bytes, key: str) -> list[HistoryRecord]:
     except zlib.error as error:
         raise CorruptObject(key, f"it is not packed by gzip ({error})") from None
     if not unpacker.eof or unpacker.unused_data:
-        raise CorruptObject(key, f"it is cut off, has something behind its end, or unpacks to over {MAX_HISTORY_BYTES} bytes")
+        raise CorruptObject(
+            key, f"it is cut off, has something behind its end, or unpacks to over {MAX_HISTORY_BYTES} bytes"
+        )
     return [read("attempt", line, key, _record) for line in lines.split(b"\n")]
 
 

@@ -96,7 +96,8 @@ def make_way(draft: Draft, rank: int, names: Iterable[str], now: int) -> None:
     """Ticket what waits for its turn, once the names settled above the cursor have become a crowd.
 
     Else the cursor would stay at the first message of a group that waits for a retry, and the ledger would keep the name
-    of every object settled meanwhile. ``names``: those of a listing that have nothing unlisted before them, in order; of those a crowd at most.
+    of every object settled meanwhile. ``names``: those of a listing that have nothing unlisted before them, in order; of
+    those a crowd at most.
     """
     if len(draft.settled) <= CROWD:
         return

@@ -141,7 +141,7 @@ class Forget:
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """Throw messages away: objects by name and, with ``in_flight``, all that tickets and retries hold.
+    """Throw messages away: objects by name and, with ``in_flight``, all that tickets, retries and ticks hold.
 
     Replies with the number of messages discarded. Tokens of tickets thrown away are void from then on.
     """

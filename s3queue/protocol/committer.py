@@ -91,9 +91,14 @@ class Committer:
         version = self.record.cached or self.read()
         return version.value or Ledger()
 
+    @property
+    def age_s(self) -> float:
+        """How long ago the ledger in hand was the newest, in seconds."""
+        return self._clock.monotonic() - self._read_at
+
     def refresh(self, max_age_s: float) -> Ledger:
         """Return the ledger, read anew if it is older than that, or if others have likely written since."""
-        age_s = self._clock.monotonic() - self._read_at
+        age_s = self.age_s
         if age_s > max_age_s or (age_s > _JUST_NOW_S and self._stale > GET_PRICE_OF_PUT):
             self.read()
         return self.ledger
@@ -190,7 +195,7 @@ class Committer:
     def _base(self, must_read: bool) -> Version[Ledger]:
         """Return the version to write over: the one in hand, unless a newer one is likely enough to pay for a GET."""
         cached = self.record.cached
-        just_read = self._clock.monotonic() - self._read_at < _JUST_NOW_S
+        just_read = self.age_s < _JUST_NOW_S
         gone = cached is not None and cached.value is None and self._existed
         if cached is not None and not gone and not must_read and (just_read or self._stale < GET_PRICE_OF_PUT):
             return cached

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from s3queue.core.keys import count_of
@@ -33,6 +34,8 @@ from s3queue.protocol.moves import carry_out
 from s3queue.protocol.outcomes import Delivery, Lease, Recorded
 from s3queue.protocol.search import Search, Sent
 
+_MEASURED_FROM = 16
+"""How many objects must be read together to tell how fast this process reads."""
 _CORRUPT_SKIPPED_S = 300.0
 _UNREAD_SKIPPED_S = 5.0
 """How long a corrupt object, and one that the store would not hand out, is left alone by this process."""
@@ -59,6 +62,8 @@ class LaneConsumer:
         self._acks: dict[Handle, _Ack] = {}
         self.search = Search(lane)
         self.claimed_in_full = False
+        self.mean_read_s = 0.0
+        """How long this process takes to read a message when it reads many; 0 while that is unknown."""
         self.others_wait = False
         """Whether the last claim left messages that wait for others of their group."""
         self.may_be_more = False
@@ -300,7 +305,15 @@ class LaneConsumer:
                     deliver(delivery)
             return deliveries
 
-        return [delivery for found in self.lane.spread(read, work) for delivery in found]
+        began = self.lane.clock.monotonic()
+        ready = [delivery for found in self.lane.spread(read, work) for delivery in found]
+        if len(work) >= _MEASURED_FROM:
+            seconds = (self.lane.clock.monotonic() - began) / max(len(ready), 1)
+            self.mean_read_s = self.mean_read_s + 0.2 * (seconds - self.mean_read_s) if self.mean_read_s else seconds
+        if work and not ready and claimed.waits and self.lane.committer.has_deferred:
+            with suppress(S3QueueError):  # what could not be read makes way for the others now, or with a later commit
+                self.lane.committer.commit()
+        return ready
 
     def _read_part(self, ticket: Ticket, part: Part, lease: Lease) -> list[Delivery]:
         partly = part.size < count_of(part.name)

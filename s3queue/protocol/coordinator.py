@@ -67,9 +67,9 @@ class Coordinator:
     def _settled_in(self) -> bool:
         return self._lane.clock.monotonic() >= self._begins_at
 
-    def is_led(self, ledger: Ledger) -> bool:
-        """Whether somebody else coordinates, so that this process lists nothing and takes what it is assigned."""
-        leader = ledger.led_at(self._lane.now_ms())
+    def is_led(self, ledger: Ledger, *, ago_s: float = 0.0) -> bool:
+        """Whether somebody else coordinates (or did so long ago): this process lists nothing, and takes what it is assigned."""
+        leader = ledger.led_at(self._lane.now_ms() - int(min(ago_s, 3600.0) * 1000))
         return leader is not None and leader.instance != self.instance
 
     def proposal(self, ledger: Ledger) -> Lead | None:
@@ -147,4 +147,5 @@ class Coordinator:
                 count=len(reply.tickets),
                 messages=messages,
                 epoch=reply.tickets[0].epoch,
+                workers=list(dict.fromkeys(ticket.assigned_to for ticket in reply.tickets)),
             )

@@ -134,6 +134,7 @@ class Scanner:
         ranks: Sequence[int],
         room: int,
         skip: frozenset[str],
+        *,
         order: str = "fifo",
         turns: Turns | None = None,
     ) -> tuple[Listing, ...]:

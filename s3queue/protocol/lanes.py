@@ -15,10 +15,11 @@ from s3queue.core.settings import Settings
 from s3queue.core.transitions import Leave
 from s3queue.errors import S3QueueError
 from s3queue.protocol.consumer import LaneConsumer
-from s3queue.protocol.coordinator import MAX_POLL_S, Coordinator, idle_poll_s
+from s3queue.protocol.coordinator import LEASE_MS, MAX_POLL_S, Coordinator, idle_poll_s
 from s3queue.protocol.janitor import Janitor
 from s3queue.protocol.lane import Lane
 from s3queue.protocol.outcomes import Delivery, Recorded
+from s3queue.protocol.register import REFRESH_S
 from s3queue.protocol.sweeper import Sweep, Sweeper
 
 VISIT_POLLS = 4
@@ -44,8 +45,8 @@ class Agents:
         self.sweeper = Sweeper(self.lane, self.janitor)
 
     def sweep(self) -> Sweep | None:
-        """Sweep if it is time and no coordinator of the lane does."""
-        return None if self.consumer.search.is_led() else self.sweeper.step()
+        """Sweep if it is time, and this process' turn."""
+        return self.sweeper.step() if self.consumer.search.is_on_duty else None
 
     def flush_deferred(self) -> None:
         """Write deferred requests if no commit has taken them along for a while."""
@@ -128,6 +129,17 @@ class Consumer:
         leader = self._lanes.of(self._home).lane.committer.ledger.leader
         return idle_poll_s(leader.fleet if leader is not None else 0, self._max_poll_s)
 
+    def most_idle_s(self, max_poll_s: float) -> float:
+        """Return how long this process may wait between two looks: a coordinator must renew its term, others need not."""
+        if self.leads:
+            return min(max_poll_s, LEASE_MS / 4000)
+        return self.idle_poll_s if self.led else max_poll_s
+
+    @property
+    def settings_age_s(self) -> float:
+        """How old the settings in hand may be: those that do nothing follow more slowly, as each look is billed."""
+        return REFRESH_S if self.held() or not self.led else max(REFRESH_S, 5 * self.idle_poll_s)
+
     @property
     def lanes_worked_in(self) -> tuple[int, ...]:
         """The numbers of its home and of the lanes it coordinates."""
@@ -199,6 +211,11 @@ class Consumer:
     def mean_bytes(self) -> float:
         """How large a payload is, on average of the lane with the largest."""
         return max(agents.lane.inbox.mean_bytes for agents in self._lanes.known)
+
+    @property
+    def mean_read_s(self) -> float:
+        """How long reading a message takes when there are many, in the slowest lane."""
+        return max(agents.consumer.mean_read_s for agents in self._lanes.known)
 
     def _of(self, delivery: Delivery) -> LaneConsumer:
         return self._lanes.of(delivery.lease.lane).consumer

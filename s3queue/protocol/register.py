@@ -42,9 +42,9 @@ class Register:
             return self.connect()
         return cached.value
 
-    def refresh(self) -> Settings:
-        """Return the settings, read anew if they are older than a quarter of a minute."""
-        if self._read_at is not None and self._clock.monotonic() - self._read_at < REFRESH_S:
+    def refresh(self, max_age_s: float = REFRESH_S) -> Settings:
+        """Return the settings, read anew if they are older than that (default: a quarter of a minute)."""
+        if self._read_at is not None and self._clock.monotonic() - self._read_at < max_age_s:
             return self.current()
         return self.connect()
 

@@ -36,9 +36,12 @@ class Registration:
         self._due_at = 0.0
         self._capacity = 0
         self._written = False
+        self._left = False
 
     def step(self) -> bool:
         """Write a heartbeat if it is due, or what the worker can hold has changed much; return whether it was written."""
+        if self._left:
+            return False
         now, said = self._lane.clock.monotonic(), self._describe()
         soon = now >= self._due_at - self._interval_ms / 1000 + _SOONEST_S
         grown = said.capacity >= 2 * self._capacity or (said.held > 0 and self._interval_ms > BEAT_MS)
@@ -95,7 +98,7 @@ class Registration:
 
     def leave(self) -> None:
         """Take the entry out: this process works no more and holds nothing."""
-        self._lane.standing.present_until = float("inf")
+        self._left, self._lane.standing.present_until = True, float("inf")
         if self._written:
             self._lane.store.delete(self._record.key)
             self._written = False
@@ -151,10 +154,10 @@ class Registry:
             at_ms = min(entry.beat_at_ms, lane.now_ms())
             self._seen[key] = _Seen(replace(entry, beat_at_ms=at_ms), entry.beat_at_ms, now)
 
-    def living(self, lane: int) -> list[Presence]:
-        """Return the workers that serve a lane and are not dead, as last read; by id."""
+    def living(self) -> list[Presence]:
+        """Return the workers that are not dead, as last read; by id."""
         now = self._lane.now_ms()
-        found = [seen.entry for seen in self._seen.values() if lane in seen.entry.lanes and not seen.entry.is_dead(now)]
+        found = [seen.entry for seen in self._seen.values() if not seen.entry.is_dead(now)]
         return sorted(found, key=lambda entry: entry.worker)
 
     def dead(self) -> list[Presence]:

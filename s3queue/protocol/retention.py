@@ -104,7 +104,9 @@ class Retention:
             if young:
                 break
             old.append(key)
-        over = [key for key, at_ms in zip(old, lane.spread(self._completed_at_ms, old), strict=True) if 0 < at_ms < cutoff]
+        over = [
+            key for key, at_ms in zip(old, lane.spread(self._completed_at_ms, old), strict=True) if 0 < at_ms < cutoff
+        ]
         return self._delete(over), young
 
     def _completed_at_ms(self, key: str) -> int:

@@ -186,7 +186,7 @@ class Scheduler:
 
     def _enqueue(self, fired: list[tuple[Line, Message]], since: float) -> int:
         for line, _ in fired:
-            self._lane.events.emit("schedule-fired", schedule=line.source, at_ms=line.index, id=line.message_id)
+            self._lane.events.emit("schedule-fired", schedule=line.source, tick_ms=line.index, id=line.message_id)
         carry_out(self._lane, fired, since)
         return len(fired)
 

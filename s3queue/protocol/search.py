@@ -14,7 +14,7 @@ from s3queue.protocol.coordinator import Coordinator
 from s3queue.protocol.lane import Lane
 from s3queue.protocol.outcomes import Delivery
 
-MAX_OBJECTS = 128
+MAX_OBJECTS = 256
 """How many objects one claim takes at most: each is a GET, and the lease runs while they are read."""
 _LEDGER_AGE_S = 2.0
 """How old the ledger in hand may be for a claim, if others are not likely to have written meanwhile."""
@@ -52,10 +52,20 @@ class Search:
         return self.coordinator is not None and self.coordinator.leads
 
     def is_led(self) -> bool:
-        """Whether another process coordinates the lane, by the ledger as last seen."""
-        seen = self._lane.committer.record.cached
+        """Whether another process coordinated the lane when the ledger was last seen."""
+        committer = self._lane.committer
+        seen = committer.record.cached
         ledger = seen.value if seen is not None else None
-        return self.coordinator is not None and ledger is not None and self.coordinator.is_led(ledger)
+        if self.coordinator is None or ledger is None:
+            return False
+        return self.coordinator.is_led(ledger, ago_s=committer.age_s)
+
+    @property
+    def is_on_duty(self) -> bool:
+        """Whether the lane is this process' to keep in order: its coordinator's, or anybody's at home while there is none."""
+        if self.coordinator is None:
+            return True
+        return self.leads or (self.coordinator.at_home and not self.is_led())
 
     def skip(self, name: str, seconds: float) -> None:
         """Leave an object alone for a while."""
@@ -101,7 +111,7 @@ class Search:
                 return ()
             wanted += coordinator.demand(ledger) if coordinator.leads else 0
         ranks = [MAX_PRIORITY - priority for priority in settings.priorities]
-        return lane.scanner.listings(ledger, ranks, wanted, skip, settings.order, turns)
+        return lane.scanner.listings(ledger, ranks, wanted, skip, order=settings.order, turns=turns)
 
     def _claim(self, room: int, listings: tuple[Listing, ...], skip: frozenset[str], *, suspects: bool) -> Claim:
         lane, settings, coordinator = self._lane, self._lane.settings(), self.coordinator
@@ -117,5 +127,6 @@ class Search:
             instance=lane.committer.writer,
             follows=coordinator is not None and not settings.strict,
             joins=coordinator is not None and coordinator.joins,
+            capacity=lane.standing.capacity,
             newest=settings.order == "lifo",
         )

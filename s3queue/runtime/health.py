@@ -38,7 +38,9 @@ class HealthServer:
                 remedy="Use another --health-port and --health-host, or port 0 for any that is free.",
             ) from error
         self.host, self.port = host, int(self._server.server_address[1])
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(_POLL_S,), name="s3queue-health", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_S,), name="s3queue-health", daemon=True
+        )
         self._thread.start()
         log.info("health on http://%s:%d/", f"[{host}]" if ":" in host else host, self.port)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from s3queue.clock import Clock
@@ -27,10 +27,11 @@ class Maintenance:
         report: Callable[[dict[str, Any]], None] | None,
         report_interval_s: float,
         clock: Clock,
+        steps: Sequence[Callable[[], object]] = (),
     ) -> None:
         self._connection = connection
         self._monitor, self._report, self._report_interval_s = monitor, report, report_interval_s
-        self._clock = clock
+        self._clock, self._steps = clock, steps
         self._report_at = clock.monotonic() + report_interval_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="s3queue-maintenance", daemon=True)
@@ -47,11 +48,13 @@ class Maintenance:
 
     def _loop(self) -> None:
         while not self._stop.wait(_TICK_S):
-            self._try(self._connection.register.refresh)
+            self._try(self._follow_settings)
             for agents in self._connection.lanes.all():
                 self._try(agents.janitor.tick)
                 self._try(agents.sweep)
                 self._try(agents.flush_deferred)
+            for step in (self._connection.history.step, *self._steps):
+                self._try(step)
             self._monitor.sample()
             if self._clock.monotonic() >= self._report_at:
                 self._report_at = self._clock.monotonic() + self._report_interval_s
@@ -64,6 +67,9 @@ class Maintenance:
             self._connection.lane.events.emit("error", error=error, doing=f"maintenance ({step.__qualname__})")
         except Exception:  # a defect here must not end the thread that cleans up
             log.exception("maintenance failed")
+
+    def _follow_settings(self) -> None:
+        self._connection.register.refresh(self._connection.consumer.settings_age_s)
 
     def _tell(self) -> None:
         metrics = self._monitor.snapshot().as_dict()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from s3queue.clock import Clock, to_datetime
 from s3queue.errors import S3QueueError
-from s3queue.metrics import Fleet, Histogram, Rates, Snapshot, by_verb, fleet_of
+from s3queue.metrics import Fleet, Histogram, Rates, Seen, Snapshot, by_verb, fleet_of
 from s3queue.protocol.lane import Lane
 from s3queue.protocol.outcomes import Recorded
 from s3queue.queue import Queue
@@ -17,6 +17,8 @@ from s3queue.queue import Queue
 STALLED_S = 30.0
 """How long the loop may take for a turn: some times what a commit takes on a slow day."""
 _FAULTS = ("error", "throttled")
+_AGES_S = 1e6
+"""The age of a ledger that was never read: a time that can be reckoned with."""
 
 Phase = Literal["new", "starting", "running", "stopping", "ended"]
 
@@ -121,10 +123,12 @@ class Monitor:
     def fleet(self) -> Fleet:
         """Return what the ledgers in hand tell; they are as old as the worker's last look."""
         lanes = self._lanes()
-        seen = [(lane.number, version.value) for lane in lanes if (version := lane.committer.record.cached)]
         return fleet_of(
-            [(number, ledger) for number, ledger in seen if ledger is not None],
-            self._now_ms(),
+            [
+                Seen(lane.number, version.value, lane.now_ms() - round(min(lane.committer.age_s, _AGES_S) * 1000))
+                for lane in lanes
+                if (version := lane.committer.record.cached) is not None and version.value is not None
+            ],
             worker=self._queue.worker_id,
             instances=frozenset(lane.committer.writer for lane in lanes),
         )

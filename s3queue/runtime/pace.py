@@ -42,10 +42,17 @@ class Prefetch:
 
     def want(self, lease_s: float, bytes_each: float) -> int:
         """Return how many messages to hold."""
-        each_s = max(self.mean_s, 1e-6)
-        soon = self.concurrency * (1 + min(HORIZON_S, lease_s / 4) / each_s)
+        return max(self.concurrency, min(self._target, self._most(lease_s, bytes_each, 0.0)))
+
+    def capacity(self, lease_s: float, bytes_each: float, read_s: float) -> int:
+        """Return how many it would come to hold if there were as many; reading one takes it ``read_s`` seconds in all."""
+        return self._most(lease_s, bytes_each, read_s) if self.mean_s else self.want(lease_s, bytes_each)
+
+    def _most(self, lease_s: float, bytes_each: float, read_s: float) -> int:
+        horizon_s = min(HORIZON_S, lease_s / 4)
+        soon = self.concurrency * (1 + horizon_s / max(self.mean_s, 1e-6))
         fits = MAX_HELD_BYTES / max(bytes_each, 1.0)
-        return max(self.concurrency, int(min(self._target, self.limit, soon, fits)))
+        return max(self.concurrency, int(min(self.limit, soon, horizon_s / max(read_s, 1e-6), fits)))
 
 
 @dataclass(slots=True)

@@ -21,8 +21,9 @@ from s3queue.runtime.executor import Executor, ThreadExecutor
 from s3queue.runtime.handler import Handler, Runner, check_sendable
 from s3queue.runtime.handler import check as check_handler
 from s3queue.runtime.health import HealthServer
-from s3queue.runtime.heeding import heeding
+from s3queue.runtime.heeding import Heeding
 from s3queue.runtime.maintenance import Maintenance
+from s3queue.runtime.membership import Membership
 from s3queue.runtime.monitor import Monitor
 from s3queue.runtime.pace import Polling, Prefetch
 from s3queue.runtime.readers import Readers
@@ -186,16 +187,19 @@ class Worker:
         self._executor = self._make_executor(runner)
         readers = Readers()
         before, connection.standing.spread = connection.standing.spread, readers
-        maintenance = Maintenance(connection, self._monitor, self._report, self._report_interval_s, self._clock)
+        self._membership = Membership(connection, self._monitor, self._executor, self._want, self.queue.meter)
+        heeding = Heeding(connection.hints, self._consumer, self._tuning.concurrency, self.hinted)
+        steps = (heeding.step,) if self._burst else (heeding.step, *self._membership.steps())
+        maintenance = Maintenance(connection, self._monitor, self._report, self._report_interval_s, self._clock, steps)
         self._monitor.begin(
-            lanes=lambda: [connection.lane],
+            lanes=lambda: [agents.lane for agents in connection.lanes.all()],
             held=self._consumer.held,
             running=lambda: len(self._executor.running()),
         )
         self.queue.events.emit("workers-started", worker=self.queue.worker_id, concurrency=self._tuning.concurrency)
         maintenance.start()
         try:
-            with heeding(connection.hints, self.queue.worker_id, self._tuning.concurrency, self.hinted):
+            with heeding:
                 while not self._stopping and not self._idle_burst():
                     self._cycle()
         finally:
@@ -251,7 +255,9 @@ class Worker:
         lane = self._consumer.lane
         if lane.settings().max_attempts == 1:
             return self._tuning.concurrency  # a crash would cost what is held in advance its only attempt
-        return self._prefetch.want(lane.settings().lease_ms / 1000, self._consumer.mean_bytes)
+        lease_s, bytes_each = lane.settings().lease_ms / 1000, self._consumer.mean_bytes
+        lane.standing.capacity = self._prefetch.capacity(lease_s, bytes_each, self._consumer.mean_read_s)
+        return self._prefetch.want(lease_s, bytes_each)
 
     def _cycle(self) -> None:
         """Commit once if there is reason to, then wait for the next reason."""
@@ -300,7 +306,7 @@ class Worker:
         """Decide when to look again, and for how much, after a look that got so many messages."""
         polling, random = self._polling, self._consumer.lane.ids.random()
         most_s = self._tuning.max_poll_interval
-        polling.max_interval_s = self._consumer.idle_poll_s if self._consumer.led else max(most_s, polling.interval_s)
+        polling.max_interval_s = max(self._consumer.most_idle_s(most_s), polling.interval_s)
         full = self._consumer.claimed_in_full
         if short and full:
             self._prefetch.grow()
@@ -347,7 +353,7 @@ class Worker:
             self._try(lambda: consumer.exchange(0), "recording outcomes")
         if self._failed_by is None:  # else the leases run out by themselves, sooner than a store that is down is back
             self._try(lambda: consumer.release(self._executor.running()), "releasing messages")
-            self._try(consumer.leave, "leaving the fleet")
+            self._try(self._membership.leave, "leaving the fleet")
 
     def _try(self, act: Callable[[], object], doing: str) -> None:
         try:

@@ -13,6 +13,7 @@ import pytest
 
 from s3queue.cli.commands import cli
 from s3queue.cli.options import FAILED, NOT_CONNECTED, PARTLY, REFUSED, Setting
+from s3queue.runtime.tuning import Tuning
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -90,10 +91,11 @@ def test_its_variables_exist() -> None:
 
 
 def test_its_defaults_are_those_of_the_worker() -> None:
-    defaults = {each.name: each.default for each in cli.commands["worker"].params}
-    assert (defaults["concurrency"], defaults["executor"], defaults["prefetch"]) == (8, "thread", 1000)
-    assert (defaults["poll_interval"], defaults["max_poll_interval"], defaults["shutdown_grace"]) == (0.25, 5.0, 30.0)
-    assert defaults["connect_timeout"] == 10.0
+    tuning = Tuning()
+    assert (tuning.concurrency, tuning.executor, tuning.prefetch) == (8, "thread", 1000)
+    assert (tuning.poll_interval, tuning.max_poll_interval, tuning.shutdown_grace) == (0.25, 5.0, 30.0)
+    (connect_timeout,) = (each.default for each in cli.commands["worker"].params if each.name == "connect_timeout")
+    assert connect_timeout == 10.0
 
 
 def test_its_exit_codes_are_those_of_the_command_line() -> None:

@@ -54,6 +54,8 @@ class HubSource:
 
 class HubTransport:
     name = "hub"
+    reaches_all = True
+    shows = True
     spacing_s = 0.02
 
     def __init__(self, hub: Hub) -> None:

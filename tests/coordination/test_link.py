@@ -106,3 +106,19 @@ def test_a_card_is_renewed_until_it_is_taken_away() -> None:
     assert eventually(lambda: len(hub.sends) > sends)
     assert hub.cards == {}
     link.close()
+
+
+def test_who_is_told_may_announce() -> None:
+    hub, changes = Hub(broken=True), list[str]()
+
+    def tell(_: str, error: str) -> None:
+        link.listen(lambda hint: None)
+        link.announce(Hint(MESSAGES))
+        changes.append(error)
+
+    link = Link(HubTransport(hub), tell=tell, random=random)
+    link.announce(Hint(MESSAGES))
+    assert eventually(lambda: len(changes) == 1)
+    hub.broken = False
+    assert eventually(lambda: len(changes) == 2)
+    link.close()

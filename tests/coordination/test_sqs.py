@@ -12,10 +12,13 @@ import pytest
 from s3queue import Queue
 from s3queue.devserver import MiniStack
 from tests.coordination.conftest import point_to
-from tests.coordination.test_redis import QUICK_S, Stamped, changes, starts_within
+from tests.coordination.test_redis import Stamped, changes, starts_within
 from tests.queue.clocks import eventually
 from tests.queue.places import heard
 from tests.worker.running import memory_url, running
+
+AWAKE_S = 2
+"""Less than half the poll interval; a second of it is how long an announcement may wait for company: sends are billed."""
 
 
 @pytest.mark.usefixtures("sqs")
@@ -32,11 +35,11 @@ def test_an_idle_worker_is_woken_and_the_wake_up_queue_stays_small() -> None:
                 return client.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])["Attributes"]
 
             assert attributes()["MessageRetentionPeriod"] == "60"
-            assert starts_within(here, handler, "first", QUICK_S)
+            assert starts_within(here, handler, "first", AWAKE_S)
             client.purge_queue(QueueUrl=queue_url)
-            # A second announcement within a second waits for that second: SQS bills every send.
-            assert starts_within(here, handler, "second", 1 + QUICK_S)
-            assert eventually(lambda: attributes()["ApproximateNumberOfMessages"] == "0")
+            assert starts_within(here, handler, "second", AWAKE_S)
+            kept = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+            assert eventually(lambda: [attributes()[name] for name in kept] == ["0", "0"], 3)
         assert here.connect().hints.presence() == {}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from s3queue.core.keys import ObjectName
+from s3queue.core.keys import ObjectName, group_mark
 from s3queue.core.ledger import Ledger, Line, Part, Rescue, Ticket
 from s3queue.core.message import AttemptError, DeadLetter, Message
 from s3queue.core.retry import STRATEGIES, RetryPolicy
@@ -27,7 +27,8 @@ ids = st.integers(0, 2**100 - 1).map(lambda number: encode(number, 20))
 
 
 def object_names(max_count: int = 1000) -> st.SearchStrategy[ObjectName]:
-    return st.builds(ObjectName, st.integers(0, 9), st.integers(0, 9_999_999_999_999), ids, st.integers(1, max_count))
+    times_ms, groups = st.integers(0, 9_999_999_999_999), st.sampled_from(["", "", "0123456z", group_mark("a")])
+    return st.builds(ObjectName, st.integers(0, 9), times_ms, ids, st.integers(1, max_count), groups)
 
 
 def name(serial: int = 0, count: int = 1, *, rank: int = 9, at_ms: int = NOW) -> str:
@@ -115,6 +116,8 @@ ledgers = st.builds(
     outbox=st.lists(lines, max_size=3).map(_by_id),
     counters=st.dictionaries(text, st.integers(0, 10**12), max_size=4),
     latency_ms=st.dictionaries(st.integers(1, 2**40), st.integers(0, 10**9), max_size=4),
+    held_back=st.dictionaries(st.sampled_from([group_mark("a"), group_mark("b")]), some_names),
+    expected=st.dictionaries(some_names, times, max_size=2),
     ticks=st.dictionaries(text, times, max_size=3),
     scheduled_at_revision=st.integers(0, 10**12),
 )

@@ -27,9 +27,10 @@ from s3queue.core.ledger import Ledger, Line, Part, Rescue, Ticket
 from s3queue.core.message import AttemptError, DeadLetter, Message
 from s3queue.core.payload import PLAIN, Gzip, PayloadCodec, Seal
 from s3queue.core.retry import RetryPolicy
+from s3queue.core.schedule import CATCH_UP, Definition
 from s3queue.core.settings import Settings
 from s3queue.errors import CorruptObject, NewerFormat
-from tests.core.samples import NOW, json_values, ledgers, letters, messages, name, settings, some_names
+from tests.core.samples import NOW, json_values, ledgers, letters, messages, name, settings, some_names, text, times
 
 KEY = "q/the/key.json"
 WHICH = ObjectName(9, NOW, "0123456789abcdefghjk", 3)
@@ -71,6 +72,15 @@ def test_messages_read_back_with_every_field(found: list[Message], packed: Paylo
 @given(letters, st.sampled_from(CODECS))
 def test_a_letter_reads_back(letter: DeadLetter, packed: PayloadCodec) -> None:
     assert codec.decode_letter(codec.encode_letter(letter, packed), KEY, SEAL) == letter
+
+
+schedules = st.builds(Definition, text, text, text, text, messages, st.sampled_from(CATCH_UP), times, text, times)
+
+
+@given(schedules, st.sampled_from(CODECS))
+def test_a_schedule_reads_back(found: Definition, packed: PayloadCodec) -> None:
+    definition = replace(found, message=replace(found.message, id=found.id))
+    assert codec.decode_schedule(codec.encode_schedule(definition, packed), KEY, SEAL) == definition
 
 
 @given(settings)
@@ -152,6 +162,11 @@ KINDS = [
         "letter",
         codec.encode_letter(DeadLetter(PACKED, NOW, "why", "from")),
         lambda body: codec.decode_letter(body, KEY, SEAL),
+    ),
+    Kind(
+        "schedule",
+        codec.encode_schedule(Definition("s", "job", "0 3 * * *", "UTC", replace(PACKED, id="s"), "one", NOW, "w")),
+        lambda body: codec.decode_schedule(body, KEY, SEAL),
     ),
     Kind("queue", codec.encode_settings(Settings()), lambda body: codec.decode_settings(body, KEY)),
     Kind("settled", codec.encode_journal([name(1), name(2)]), lambda body: codec.decode_journal(body, KEY)),

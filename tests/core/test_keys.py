@@ -14,6 +14,7 @@ from s3queue.core.keys import (
     check_prefix,
     check_queue_name,
     count_of,
+    group_of,
     letter_name,
     message_id_at,
     parse_letter,
@@ -100,6 +101,7 @@ def test_a_name_reads_back_as_its_parts(which: ObjectName) -> None:
     text = str(which)
     assert ObjectName.parse(text) == which
     assert (rank_in(text), visible_at_ms_of(text), count_of(text)) == (which.rank, which.visible_at_ms, which.count)
+    assert group_of(text) == which.group
 
 
 @given(object_names(), object_names())
@@ -138,6 +140,9 @@ GOOD = name(7, 12)
         GOOD.upper().replace("0007", "000A"),
         GOOD.replace("/", "//"),
         GOOD.replace("/", "/../"),
+        GOOD + ".0123456",
+        GOOD + ".0123456Z",
+        GOOD + ".01234567.01234567",
     ],
 )
 def test_a_foreign_object_name_is_none(bad: str) -> None:

@@ -18,7 +18,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from s3queue.core.claiming import CURSOR_MARGIN_MS, RESCUE_MARGIN_MS
 from s3queue.core.codec import decode_ledger, encode_ledger
 from s3queue.core.invariants import step_violations, violations
-from s3queue.core.keys import ObjectName, count_of, rank_in, visible_at_ms_of
+from s3queue.core.keys import ObjectName, count_of, group_of, rank_in, visible_at_ms_of
 from s3queue.core.ledger import Ledger, Line, Ticket
 from s3queue.core.transitions import (
     Adopt,
@@ -126,9 +126,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # --- the world
 
-    def put(self, rank: int, count: int, at_ms: int) -> str:
+    def put(self, rank: int, count: int, at_ms: int, group: str = "") -> str:
         self.serial += 1
-        made = str(ObjectName(rank, at_ms, encode(self.serial, 20), count))
+        made = str(ObjectName(rank, at_ms, encode(self.serial, 20), count, group))
         self.model.inbox[made] = self.now
         return made
 
@@ -151,9 +151,10 @@ class LedgerMachine(RuleBasedStateMachine):
         count=st.sampled_from([1, 1, 2, 5]),
         key_age_ms=st.sampled_from([0, 0, 500, CURSOR_MARGIN_MS + 1, 30_000]),
         delay_ms=st.sampled_from([0, 0, 0, 7_000]),
+        group=st.sampled_from(["", "", "aaaaaaaa", "bbbbbbbb"]),
     )
-    def produce(self, rank: int, count: int, key_age_ms: int, delay_ms: int) -> None:
-        self.put(rank, count, self.now - key_age_ms + delay_ms)
+    def produce(self, rank: int, count: int, key_age_ms: int, delay_ms: int, group: str) -> None:
+        self.put(rank, count, self.now - key_age_ms + delay_ms, group)
 
     @rule(by_ms=st.sampled_from([1, 1_000, 4_000, LEASE_MS + RESCUE_MARGIN_MS]))
     def time_passes(self, by_ms: int) -> None:
@@ -296,7 +297,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.serial += 1
         id_ = encode(self.serial, 20)
         if kind == "retry":
-            target = str(ObjectName(rank_in(handle.name), self.now + 2_000, id_, 1))
+            target = str(ObjectName(rank_in(handle.name), self.now + 2_000, id_, 1, group_of(handle.name)))
         elif kind == "dead":
             target = f"{self.now:013d}-{id_}-0"
         else:

@@ -552,6 +552,13 @@ BROKEN: dict[str, dict[str, Any]] = {
     "settled_is_free": {"settled": {name(1, 3): NOW}, "outbox": {"l": RETRY}},
     "one_move": {"outbox": {"l": RETRY, "k": RETRY}},
     "books_balance": {"counters": {"ticketed": 5}},
+    "one_in_flight_per_group": {
+        "tickets": {
+            "1.1": Ticket("1.1", (Part(f"{name(1)}.0000000a", ((0, 1),)),), "w", 1, NOW, NOW + 1),
+            "1.2": Ticket("1.2", (Part(f"{name(2)}.0000000a", ((0, 1),)),), "w", 1, NOW, NOW + 1),
+        }
+    },
+    "turn_is_kept": {"held_back": {"0000000a": f"{name(1)}.0000000b"}},
 }
 
 

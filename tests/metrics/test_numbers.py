@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from s3queue import Queue
 from s3queue.core.ledger import Leader, Ledger, Part, Ticket
-from s3queue.metrics import BUCKETS_S, SEEN_MS, Fleet, Histogram, Leadership, Rates, Snapshot, fleet_of
+from s3queue.metrics import BUCKETS_S, Fleet, Histogram, Leadership, Rates, Seen, Snapshot, fleet_of
 from s3queue.prometheus import expose
 from tests.queue.clocks import eventually
 from tests.queue.places import heard
@@ -28,23 +28,31 @@ def ticket(id_: str, worker: str = "", expires_in_ms: int = 0) -> Ticket:
 
 
 def look(*ledgers: Ledger, instance: str = "i") -> Fleet:
-    return fleet_of(list(enumerate(ledgers)), NOW, worker="me", instances=frozenset({instance}))
+    seen = [Seen(lane, ledger, NOW) for lane, ledger in enumerate(ledgers)]
+    return fleet_of(seen, worker="me", instances=frozenset({instance}))
 
 
 def test_tickets_are_available_claimed_or_stalled() -> None:
-    tickets = [ticket("a"), ticket("b"), ticket("c", "x", 1), ticket("d", "y", 0), ticket("e", "y", -1), ticket("f", "z", -9)]
+    tickets = [
+        ticket("a"),
+        ticket("b"),
+        ticket("c", "x", 1),
+        ticket("d", "y", 0),
+        ticket("e", "y", -1),
+        ticket("f", "z", -9),
+    ]
     fleet = look(Ledger(tickets={one.id: one for one in tickets}), Ledger(tickets={"g": ticket("g", "x", 5)}))
     assert (fleet.tickets_available, fleet.tickets_claimed, fleet.tickets_stalled) == (2, 3, 2)
     assert fleet.active_workers == 3, "x, y and this one; z has not been heard of since its lease ended"
 
 
-def test_the_coordinator_is_told_until_it_resigns_or_falls_silent() -> None:
+def test_the_coordinator_is_told_until_its_term_ends_or_it_resigns() -> None:
     led = Ledger(leader=Leader("boss", "i", 7, NOW + 1, fleet=40), rooms={"boss": 1, "other": 2})
-    fleet = look(led, Ledger(paused=True), Ledger(leader=Leader("them", "j", 3, NOW + 1 - SEEN_MS)))
+    fleet = look(led, Ledger(paused=True), Ledger(leader=Leader("them", "j", 3, NOW + 1)))
     assert fleet.leaders == (Leadership(0, "boss", 7, True), Leadership(1), Leadership(2, "them", 3))
     assert (fleet.active_workers, fleet.paused) == (40, True)
     assert look(replace(led, leader=Leader("boss", "i", 7, 0))).leaders == (Leadership(0, epoch=7),)
-    assert look(replace(led, leader=Leader("boss", "i", 7, NOW - SEEN_MS))).leaders == (Leadership(0, epoch=7),)
+    assert look(replace(led, leader=Leader("boss", "i", 7, NOW))).leaders == (Leadership(0, epoch=7),)
     assert look(replace(led, leader=None)).active_workers == 3
 
 
@@ -107,7 +115,9 @@ def test_every_number_reaches_prometheus() -> None:
     assert [found["s3queue_tickets", (("state", state),)] for state in ("available", "claimed", "stalled")] == [1, 2, 3]
     for name, values in (("known", [1, 0]), ("self", [1, 0]), ("epoch", [7, 0])):
         assert [found[f"s3queue_coordinator_{name}", (("lane", lane),)] for lane in "01"] == values
-    buckets = [found["s3queue_message_latency_seconds_bucket", (("le", le),)] for le in ("0.25", "0.5", "3600.0", "+Inf")]
+    buckets = [
+        found["s3queue_message_latency_seconds_bucket", (("le", le),)] for le in ("0.25", "0.5", "3600.0", "+Inf")
+    ]
     assert buckets == [0, 2, 2, 3]
 
 

@@ -41,8 +41,8 @@ class Watched:
         self.providers = Providers(self.tracers, MeterProvider([self.reader]))
 
     def open(self, url: str = "", **options: Any) -> Queue:
-        options = {"worker_id": "me", "retry": RetryPolicy(base_s=0), "telemetry": self.providers} | options
-        return Queue("jobs", url=url or memory_url(), **options)
+        defaults: dict[str, Any] = {"worker_id": "me", "retry": RetryPolicy(base_s=0), "telemetry": self.providers}
+        return Queue("jobs", url=url or memory_url(), **defaults | options)
 
     def spans(self, name: str = "") -> list[ReadableSpan]:
         return [span for span in self.exporter.get_finished_spans() if span.name.startswith(name)]
@@ -269,17 +269,20 @@ print(dict(queue.peek()[0].headers), queue.process_once(lambda _: None), "opente
 """
 
 
+PROVIDER = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+trace.set_tracer_provider(TracerProvider())
+"""
+
+
 @pytest.mark.parametrize(
     ("setup", "told"),
     [
         ("", "{} 1 False"),
         ("sys.modules['opentelemetry'] = sys.modules['opentelemetry.trace'] = None", "{} 1 True"),
         ("import opentelemetry.trace, opentelemetry.metrics", "{} 1 True"),
-        (
-            "from opentelemetry import trace; from opentelemetry.sdk.trace import TracerProvider;"
-            "trace.set_tracer_provider(TracerProvider())",
-            "{'traceparent': '00-",
-        ),
+        (PROVIDER, "{'traceparent': '00-"),
     ],
     ids=["not-imported", "not-installed", "no-provider", "provider"],
 )

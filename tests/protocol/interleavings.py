@@ -81,15 +81,15 @@ def _run(store: Store, actors: Sequence[Actor], prefix: Sequence[int]) -> tuple[
     choices: list[list[int]] = []
     while alive := [number for number, process in enumerate(processes) if not process.done]:
         ready = [number for number in alive if not processes[number].waits] or alive
-        if len(order) < len(prefix):
-            chosen = prefix[len(order)]
-        else:
-            chosen = order[-1] if order and order[-1] in ready else ready[0]
+        by_itself = order[-1] if order and order[-1] in ready else ready[0]
+        chosen = prefix[len(order)] if len(order) < len(prefix) else by_itself
         choices.append(ready)
         order.append(chosen)
-        for process in processes:
-            process.waits = False
+        processes[chosen].waits = False
         processes[chosen].turn()
+        if not processes[chosen].waits:  # something has happened that others may wait for
+            for process in processes:
+                process.waits = False
     return [process.returned for process in processes], order, choices
 
 

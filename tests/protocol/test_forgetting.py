@@ -107,10 +107,14 @@ def test_three_processes_in_every_order_with_few_interruptions(roles: tuple[Call
 
 
 class NeverReadsAgain(Record[Any]):
-    """A record whose owner trusts what it saw or wrote."""
+    """A record whose owner trusts what it saw or wrote last."""
 
     def read(self) -> Version[Any]:
         return self.cached or super().read()
+
+    def write(self, value: Any, over: Version[Any]) -> Version[Any]:
+        self._cached = None
+        return super().write(value, over)
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ class World:
         return sweep_locks(self.queue().connect().lane)
 
     def delete(self) -> None:
-        self.clock.advance(0.001)
+        self.clock.advance(1)
         self.memory.delete(KEY)
 
 

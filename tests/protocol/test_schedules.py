@@ -175,11 +175,14 @@ def test_whoever_fires_a_tick_its_message_has_the_same_id_and_tells_when_it_was_
     bucket = with_a_due_tick()
     stored = decode_schedule(bucket.copy_of(KEYS.schedule("job")), "key", Seal())
     tick_ms = START_MS + FIRST_TICK_S * 1000
-    fire(bucket.process())
+    process = bucket.process()
+    fire(process)
     found = message()
     assert found.id == stored.line(tick_ms, 5).message_id == stored.line(tick_ms, 6).message_id
     assert found.id != stored.line(tick_ms + 60_000, 5).message_id
     assert found.headers == {"s3queue-schedule": "job", "s3queue-tick": "2025-06-15T15:07:00+00:00"}
+    (event,) = (event for event in process.told if event.name == "schedule-fired")
+    assert (event.schedule, event.tick_ms, event.id) == ("job", tick_ms, found.id)
 
 
 # -- changes --
@@ -300,7 +303,7 @@ def test_a_change_that_nobody_was_told_of_is_found_in_minutes() -> None:
     define(bucket.process(), cron="0 0 1 1 *")
     scheduler = Scheduler(bucket.process().lane)
     scheduler.step()
-    store = Mortal(bucket.memory, dies_at=3)  # between the schedule and the ledger
+    store = Mortal(bucket.memory, dies_at=4)  # between the schedule and the ledger
     with pytest.raises(Killed):
         define(bucket.process(store))
     bucket.clock.advance(REREAD_S - 1)

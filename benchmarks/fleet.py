@@ -1,0 +1,400 @@
+"""``python -m benchmarks.fleet``: what a fleet of workers asks of S3 and costs, in virtual time. See docs/benchmarks.md.
+
+The engine is the real one: committers, coordinators, registry, sweepers, on the simulated bucket of the tests with S3's
+latencies; only threads, handlers and time are played. So fleets larger than any machine can be billed exactly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import json
+import statistics
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from s3queue.core.presence import Presence
+from s3queue.errors import S3QueueError
+from s3queue.ids import SeededIds
+from s3queue.protocol.outcomes import Delivery
+from s3queue.protocol.registry import Registration
+from s3queue.queue import Queue
+from s3queue.runtime.pace import Polling, Prefetch
+from s3queue.store.metered import billed, usd
+from tests.simulation.bucket import Bucket, Faults, SimStore
+from tests.simulation.world import START_S, Actor, SimClock, World
+
+CONCURRENCY = 8
+READERS = 16
+LINGER_S = 0.2
+MAINTENANCE_S = 0.25
+MAX_POLL_S = 5.0
+MONTH_S = 30 * 86_400
+SEED_USD_A_MONTH = 3_327.0
+"""The guide this project was born from: 100 pods, optimised, 6.7 PUT, 50 LIST and 2,500 GET a second, at list price."""
+GOALS = {(100, 100.0): 10.0, (100, 1000.0): 9.0}
+"""By workers and messages a second: US dollars a million single messages, at most."""
+LOST_RACES_GOAL = 0.3
+IDLE_GOAL_USD_A_MONTH = 20.0
+PREFIX_LIMITS = {"writes": 3_500, "reads": 5_500}
+"""What S3 takes a second for one prefix (Amazon S3 User Guide, "Best practices design patterns")."""
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a fleet did in ``seconds`` of virtual time after it had settled in, and what it cost at list prices."""
+
+    workers: int
+    rate: float
+    lanes: int
+    handler_ms: float
+    seconds: float
+    enqueued: int
+    completed: int
+    put_list_per_message: float
+    get_per_message: float
+    lost_races_per_message: float
+    usd_per_million: float
+    usd_a_month: float
+    start_p50_ms: float
+    start_p99_ms: float
+    workers_that_wrote: int
+    writes_per_s_and_prefix: float
+    reads_per_s_and_prefix: float
+    billed: dict[str, int]
+    steps: int
+
+
+class FleetStore(SimStore):
+    """A process' store, in which the calls of a block are made by a pool of threads."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._together: list[float] | None = None
+
+    @contextmanager
+    def together(self, width: int) -> Iterator[None]:
+        """Let the calls of the block run ``width`` at a time."""
+        times: list[float] = []
+        self._together = times
+        try:
+            yield
+        finally:
+            self._together = None
+            ends = [0.0] * width  # when each of so many threads is free again
+            for way_there, way_back in zip(times[::2], times[1::2], strict=False):
+                heapq.heapreplace(ends, ends[0] + way_there + way_back)
+            self._world.park(self._actor, max(ends))
+
+    def _latency(self, verb: str) -> float:
+        seconds = super()._latency(verb)
+        if self._together is None:
+            return seconds
+        self._together.append(seconds)
+        return 0.0
+
+
+class PlayedWorker:
+    """A worker as :class:`s3queue.Worker` is one, with handlers that take ``handler_s`` each and do nothing."""
+
+    def __init__(self, fleet: Fleet, actor: Actor) -> None:
+        self.fleet, self.world = fleet, fleet.world
+        self.queue, self.store = fleet.open(actor)
+        self.clock, self.ids = SimClock(fleet.world, actor), SeededIds(actor.name)
+        self.connection = self.queue.connect()
+        self.consumer = self.connection.consumer
+        self.consumer.coordinate(max_poll_s=MAX_POLL_S)
+        self.connection.standing.spread = self._spread
+        self.polling, self.prefetch = Polling(0.25, MAX_POLL_S), Prefetch(CONCURRENCY, 1000)
+        self.registration = Registration(self.connection.lane, self._describe)
+        self.waiting: deque[Delivery] = deque()
+        self.running: list[tuple[float, int, Delivery]] = []
+        self.pending_since: float | None = None
+        self.claimed_at = float("-inf")
+        self.maintained_at = float("-inf")
+
+    def _spread(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> list[Any]:
+        todo = list(items)
+        if len(todo) < 2:
+            return [function(item) for item in todo]
+        with self.store.together(READERS):
+            return [function(item) for item in todo]
+
+    def _describe(self) -> Presence:
+        committers = [agents.lane.committer for agents in self.connection.lanes.known]
+        return Presence(
+            self.queue.worker_id,
+            "",
+            0,
+            0,
+            self._want(),
+            lanes=self.consumer.lanes_worked_in,
+            held=self.consumer.held(),
+            commits=sum(committer.commits for committer in committers),
+            lost_races=sum(committer.lost_races for committer in committers),
+        )
+
+    def _want(self) -> int:
+        lease_s, bytes_each = self.consumer.lane.settings().lease_ms / 1000, self.consumer.mean_bytes
+        standing, read_s = self.connection.standing, self.consumer.mean_read_s
+        standing.capacity = self.prefetch.capacity(lease_s, bytes_each, read_s)
+        return self.prefetch.want(lease_s, bytes_each)
+
+    def run(self) -> None:
+        """Work for ever."""
+        while True:
+            self._handle()
+            now = self.world.now_s
+            room = self._room()
+            looks = now >= self.polling.due_at and (room > 0 or self.consumer.leads)
+            lingered = self.pending_since is not None and now - self.pending_since >= LINGER_S
+            if looks or lingered or self.consumer.needs_extension():
+                self._exchange(room if looks else 0, now, looks=looks)
+            if now - self.maintained_at >= MAINTENANCE_S:
+                self.maintained_at = now
+                self._maintain()
+            self._wait(room)
+
+    def _room(self) -> int:
+        want = self._want()
+        if len(self.waiting) > want // 2:
+            return 0
+        return max(0, want - len(self.waiting) - len(self.running))
+
+    def _handle(self) -> None:
+        """End the handlers that are done by now, and begin others."""
+        now = self.world.now_s
+        while self.running and self.running[0][0] <= now:
+            at, _, delivery = heapq.heappop(self.running)
+            self.consumer.record(self.consumer.completed(delivery))
+            self.prefetch.observe(max(self.fleet.handler_s, 0.0005))
+            self.pending_since = self.pending_since or now
+            self.fleet.completed += 1
+            self._begin(at)
+        while self.waiting and len(self.running) < CONCURRENCY:
+            self._begin(now)
+
+    def _begin(self, at: float) -> None:
+        if self.waiting:
+            delivery = self.waiting.popleft()
+            self.fleet.started(delivery)
+            heapq.heappush(self.running, (at + self.fleet.handler_s, id(delivery), delivery))
+
+    def _exchange(self, room: int, now: float, *, looks: bool) -> None:
+        short = not self.waiting or now - self.claimed_at < LINGER_S
+        self.pending_since = None
+        try:
+            got = self.consumer.exchange(room, look=looks, deliver=self.waiting.append)
+        except S3QueueError:
+            self.polling.failed(self.world.now_s, self.ids.random())
+            return
+        if looks:
+            self.polling.max_interval_s = self.consumer.most_idle_s(MAX_POLL_S)
+            full = self.consumer.claimed_in_full
+            if short and full:
+                self.prefetch.grow()
+            self.claimed_at = now if got else self.claimed_at
+            found, wanted = (room if full else len(got), room) if room else (1, 2)
+            self.polling.found(self.world.now_s, found, wanted, self.ids.random())
+
+    def _maintain(self) -> None:
+        steps = [
+            lambda: self.connection.register.refresh(self.consumer.settings_age_s),
+            self.registration.step,
+            self.connection.duties.step,
+        ]
+        for agents in self.connection.lanes.all():
+            steps += [agents.janitor.tick, agents.sweep, agents.flush_deferred]
+        for step in steps:
+            try:
+                step()
+            except S3QueueError:
+                continue
+
+    def _wait(self, room: int) -> None:
+        """Sleep until something is due; the rounds in which maintenance has nothing to do are left out when idle."""
+        now = self.world.now_s
+        idle = not self.consumer.held() and self.pending_since is None
+        times = [now + (2.0 if idle else MAINTENANCE_S)]
+        if room or self.consumer.leads:
+            times.append(self.polling.due_at)
+        if self.pending_since is not None:
+            times.append(self.pending_since + LINGER_S)
+        if self.running:
+            times.append(self.running[0][0])
+        self.clock.sleep(max(0.001, min(times) - now))
+
+
+class Fleet:
+    """Workers, and producers that enqueue one by one at an even rate."""
+
+    def __init__(
+        self, workers: int, rate: float, *, lanes: int | str = 1, handler_ms: float = 0.0, seed: int = 0
+    ) -> None:
+        self.workers, self.rate, self.lanes, self.handler_s = workers, rate, lanes, handler_ms / 1000
+        self.world, self.bucket = World(seed), Bucket()
+        self.queues: list[Queue] = []
+        self.enqueued = 0
+        self.completed = 0
+        self.waits_ms: list[float] = []
+        self.played: list[PlayedWorker] = []
+
+    def run(self, seconds: float, *, settle_s: float = 10.0) -> Bill:
+        """Run the fleet and return the bill of ``seconds`` after the first ``settle_s``, in which everybody comes to work."""
+        for number in range(self.workers):
+            self.world.spawn(f"w{number}", self._work, at_s=START_S + self.world.random.random())
+        if self.rate:
+            self.world.spawn("p", self._produce, at_s=START_S + 1)
+        self.world.run(START_S + settle_s, max_steps=1_000_000_000)
+        before, enqueued, completed = self._counts(), self.enqueued, self.completed
+        self.waits_ms.clear()
+        self.world.run(START_S + settle_s + seconds, max_steps=1_000_000_000)
+        counts = {line: count - before.get(line, 0) for line, count in self._counts().items()}
+        lanes = self.played[0].connection.lane.settings().lanes
+        for actor in self.world.actors:
+            if actor.error is not None:
+                raise actor.error
+        self.world.kill_all()
+        return self._bill(counts, self.enqueued - enqueued, self.completed - completed, seconds, lanes)
+
+    def _bill(
+        self, counts: dict[tuple[str, str, str], int], enqueued: int, completed: int, seconds: float, lanes: int
+    ) -> Bill:
+        sums, each = billed(counts), max(enqueued, 1)
+        lost = sum(count for (verb, _, outcome), count in counts.items() if (verb, outcome) == ("PUT", "lost"))
+        inbox = {kind: _inbox(counts, verbs) for kind, verbs in _KINDS.items()}
+        waits = sorted(self.waits_ms) or [0.0]
+        return Bill(
+            self.workers,
+            self.rate,
+            lanes,
+            self.handler_s * 1000,
+            seconds,
+            enqueued,
+            completed,
+            round(sums["put_list"] / each, 3),
+            round(sums["get"] / each, 3),
+            round(lost / each, 3),
+            round(usd(counts) / each * 1e6, 2),
+            round(usd(counts) / seconds * MONTH_S, 2),
+            round(statistics.median(waits), 1),
+            round(waits[int(len(waits) * 0.99)], 1),
+            sum(1 for worker in self.played if worker.prefetch.mean_s > 0),
+            round(inbox["writes"] / seconds / lanes, 1),
+            round(inbox["reads"] / seconds / lanes, 1),
+            {f"{verb} {area}": count for (verb, area), count in sorted(_by_area(counts).items())},
+            self.world.steps,
+        )
+
+    def _counts(self) -> dict[tuple[str, str, str], int]:
+        counts: dict[tuple[str, str, str], int] = {}
+        for queue in self.queues:
+            for line, count in queue.meter.snapshot().items():
+                counts[line] = counts.get(line, 0) + count
+        return counts
+
+    def open(self, actor: Actor) -> tuple[Queue, FleetStore]:
+        """Return the production queue on this actor's store, clock and ids."""
+        store = FleetStore(self.world, self.bucket, actor, Faults)
+        queue = Queue(
+            "fleet",
+            store=store,
+            clock=SimClock(self.world, actor),
+            ids=SeededIds(f"{self.world.seed}/{actor.name}"),
+            worker_id=actor.name,
+            probe=False,
+            lanes=self.lanes,
+        )
+        self.queues.append(queue)
+        return queue, store
+
+    def started(self, delivery: Delivery) -> None:
+        """Take note that a handler begins."""
+        self.waits_ms.append(self.world.now_s * 1000 - delivery.message.enqueued_at_ms)
+
+    def _produce(self, actor: Actor) -> None:
+        """Enqueue every twentieth of a second what is due since the last time, each message by itself."""
+        queue, store = self.open(actor)
+        clock, owed, tick_s = SimClock(self.world, actor), 0.0, 0.05
+        queue.connect()
+        while True:
+            began = self.world.now_s
+            owed += self.rate * tick_s
+            count, owed = int(owed), owed - int(owed)
+            with store.together(max(count, 1)):
+                for _ in range(count):
+                    queue.enqueue({"n": self.enqueued})
+                    self.enqueued += 1
+            late = self.world.now_s - began
+            owed += self.rate * max(0.0, late - tick_s)
+            clock.sleep(max(0.0, tick_s - late))
+
+    def _work(self, actor: Actor) -> None:
+        worker = PlayedWorker(self, actor)
+        self.played.append(worker)
+        worker.run()
+
+
+_KINDS = {"writes": ("PUT", "POST", "DELETE"), "reads": ("GET", "LIST")}
+
+
+def _inbox(counts: dict[tuple[str, str, str], int], verbs: tuple[str, ...]) -> int:
+    return sum(count for (verb, area, _), count in counts.items() if verb in verbs and area == "inbox")
+
+
+def _by_area(counts: dict[tuple[str, str, str], int]) -> dict[tuple[str, str], int]:
+    sums: dict[tuple[str, str], int] = {}
+    for (verb, area, _), count in counts.items():
+        if count:
+            sums[verb, area] = sums.get((verb, area), 0) + count
+    return sums
+
+
+def judge(bill: Bill) -> list[tuple[str, bool]]:
+    """Return each goal that the bill can be held against, and whether it is met."""
+    found = []
+    if not bill.rate:
+        found.append((f"idle ≤ ${IDLE_GOAL_USD_A_MONTH:g} a month", bill.usd_a_month <= IDLE_GOAL_USD_A_MONTH))
+        return found
+    goal = GOALS.get((bill.workers, bill.rate))
+    if goal is not None:
+        found.append((f"≤ ${goal:g} a million", bill.usd_per_million <= goal))
+    found.append((f"≤ {LOST_RACES_GOAL:g} lost races a message", bill.lost_races_per_message <= LOST_RACES_GOAL))
+    found.append(("keeps up", bill.completed >= 0.97 * bill.enqueued))
+    within = bill.writes_per_s_and_prefix <= 3_500 and bill.reads_per_s_and_prefix <= 5_500
+    found.append(("within S3's limits of a prefix", within))
+    return found
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a fleet, print its bill, and return 1 if it misses a goal."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, default=100)
+    parser.add_argument("--rate", type=float, default=100.0, help="single messages a second; 0 for an idle queue")
+    parser.add_argument("--lanes", default="1", help="a number, or auto")
+    parser.add_argument("--handler-ms", type=float, default=0.0, help="how long a handler takes")
+    parser.add_argument("--seconds", type=float, default=30.0, help="how long, in virtual time, after settling in")
+    parser.add_argument("--settle-seconds", type=float, default=10.0, help="how long the fleet gets to settle in")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args(argv)
+    lanes = given.lanes if given.lanes == "auto" else int(given.lanes)
+    fleet = Fleet(given.workers, given.rate, lanes=lanes, handler_ms=given.handler_ms, seed=given.seed)
+    bill = fleet.run(given.seconds, settle_s=given.settle_seconds)
+    goals = judge(bill)
+    if given.json:
+        print(json.dumps({**asdict(bill), "goals": dict(goals), "seed_guide_usd_a_month": SEED_USD_A_MONTH}, indent=1))
+    else:
+        for name, value in asdict(replace(bill, billed={})).items():
+            print(f"{name:<26} {value}")
+        print(f"{'the guide, 100 pods':<26} ${SEED_USD_A_MONTH:,.0f} a month")
+        for goal, met in goals:
+            print(f"{'met' if met else 'MISSED':<8} {goal}")
+    return 0 if all(met for _, met in goals) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
