@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from s3queue.clock import Clock
-from s3queue.coordination import Hints, NoHints
+from s3queue.coordination import MESSAGES, Hint, Hints, NoHints
 from s3queue.core.codec import decode_ledger, encode_ledger
 from s3queue.core.keys import Keys
 from s3queue.core.payload import PayloadCodec
@@ -15,13 +15,16 @@ from s3queue.errors import CorruptObject, S3QueueError
 from s3queue.events import Events
 from s3queue.ids import Ids
 from s3queue.protocol.committer import Committer
-from s3queue.protocol.history import HistoryWriter
 from s3queue.protocol.duties import Duties
+from s3queue.protocol.history import HistoryWriter
 from s3queue.protocol.inbox import Inbox, Scanner
 from s3queue.protocol.lane import Lane, Standing
 from s3queue.protocol.lanes import Consumer, Lanes
+from s3queue.protocol.locks import sweep_locks
 from s3queue.protocol.naming import Naming
 from s3queue.protocol.register import Register
+from s3queue.protocol.retention import Retention
+from s3queue.protocol.schedules import Scheduler
 from s3queue.store.metered import Meter, Metered
 from s3queue.store.opening import dress
 from s3queue.store.port import Store
@@ -64,7 +67,11 @@ class Connection:
         self.lane = self.lanes.first.lane
         """The first lane, where what concerns the whole queue is written down."""
         self.consumer = Consumer(self.lanes)
+        self._scheduler = Scheduler(self.lane)
         self.duties = Duties(self.lanes, self.register.change)
+        self.duties.add(self._fire_schedules, 1.0)
+        self.duties.add(Retention(self.lane).step, 60.0)
+        self.duties.add(partial(sweep_locks, self.lane), 3600.0)
         self.history = HistoryWriter(self.lane)
         self.standing.note = self.history.note
 
@@ -91,6 +98,10 @@ class Connection:
             codec=codec,
             naming=Naming(ids),
         )
+
+    def _fire_schedules(self) -> None:
+        if self._scheduler.step():
+            self.hints.announce(Hint(MESSAGES, self.lane.number))
 
     def _probe(self) -> None:
         ensure_safe(self.store, self.keys.root, ids=self._ids, clock=self._clock)

@@ -14,7 +14,6 @@ from s3queue.core.draft import Draft
 from s3queue.core.keys import count_of, visible_at_ms_of
 from s3queue.core.ledger import Leader, Part, Ticket, split
 
-
 MAX_PARTS = 3_000
 """How many shares of objects a ledger may hold before no more are assigned: each commit writes them all."""
 

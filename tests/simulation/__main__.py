@@ -7,11 +7,9 @@ import itertools
 import json
 import logging
 import sys
-from dataclasses import asdict
 
 from tests.simulation import report
 from tests.simulation.defects import FOUND
-from tests.simulation.fleet import Fleet
 from tests.simulation.scenario import Run, play, scenario
 from tests.simulation.shrink import shrink
 
@@ -29,9 +27,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--shrink", action="store_true", help="with --seed: make a failing scenario smaller, and trace it"
     )
-    parser.add_argument("--fleet", type=int, help="run a fleet of so many workers in virtual time and print its bill")
-    parser.add_argument("--rate", type=float, default=100.0, help="with --fleet: messages a second")
-    parser.add_argument("--seconds", type=float, default=60.0, help="with --fleet: how long, in virtual time")
     parser.add_argument("--play", type=int, nargs=2, metavar=("FIRST", "COUNT"), help="play seeds, and say nothing")
     parser.add_argument("--defects", action="store_true", help="find the seed that shows each defect that was found")
     parser.add_argument("--no-mutants", action="store_true", help="leave the mutants out")
@@ -77,8 +72,6 @@ if __name__ == "__main__":
         for number in range(given.play[0], sum(given.play)):
             play(number)
         sys.exit(0)
-    if given.fleet:
-        print(json.dumps(asdict(Fleet(given.fleet, given.rate, given.seconds).run()), indent=1))
         sys.exit(0)
     if given.defects:
         for defect in (defect for defect in FOUND if defect.again):

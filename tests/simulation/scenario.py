@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
+from s3queue.connection import Connection
 from s3queue.core.keys import Keys
 from s3queue.core.message import Failure
+from s3queue.core.presence import Presence
 from s3queue.core.retry import RetryPolicy
 from s3queue.core.transitions import Reset
 from s3queue.errors import NonRetriable, S3QueueError
@@ -15,6 +18,7 @@ from s3queue.events import Event
 from s3queue.ids import SeededIds
 from s3queue.protocol.lanes import Consumer
 from s3queue.protocol.outcomes import Delivery, Recorded
+from s3queue.protocol.registry import Registration
 from s3queue.queue import Queue
 from tests.simulation.bucket import Bucket, Faults, SimStore
 from tests.simulation.causes import Blow
@@ -45,6 +49,8 @@ class Scenario:
     operator: bool = False
     poison: bool = True
     night_s: float = 0.0
+    members: float = 0.8
+    """How likely a worker takes part in coordination; the others claim for themselves, whoever leads."""
 
 
 @dataclass
@@ -251,29 +257,45 @@ class Run:
     def work(self, actor: Actor) -> None:
         """Do what a worker does, one step at a time, until the run is over."""
         queue, random, clock = self.queue(actor), self.world.random, SimClock(self.world, actor)
+        member, registration = random.random() < self.scenario.members, None
         while not self.stopping:
             try:
                 connection = queue.connect()
                 consumer = connection.consumer
-                got = consumer.exchange(random.choice((1, 3, 8, 20)))
+                if member and registration is None:
+                    consumer.coordinate()
+                    registration = Registration(connection.lane, partial(self._presence, consumer))
+                got = consumer.exchange(random.choice((0, 1, 3, 8, 20)), look=True)
                 for delivery in got:
                     self._execute(actor, consumer, delivery)
                     if consumer.needs_extension():
                         consumer.exchange(0)
                 if random.random() < (0.5 if consumer.pending() else 0.3):  # else with the next claim
                     consumer.exchange(0)
-                connection.janitor.tick(flush=random.random() < 0.3)
-                if random.random() < self.faults.extra_sweep:
-                    connection.sweeper.sweep()
-                if random.random() >= self.faults.no_sweep:
-                    connection.sweeper.step()
-                if connection.lane.committer.has_deferred and random.random() < 0.5:
-                    connection.lane.committer.commit()
+                if registration is not None:
+                    registration.step()
+                    connection.duties.step()
+                self._tidy(connection)
             except S3QueueError as error:
                 self.world.note(f"{actor.name} meets {type(error).__name__}: {error}")
                 got = []
             busy = 0.5 if got else 3 if self.faults is not CALM else 30
             clock.sleep(random.uniform(0.1, 1) * busy)
+
+    @staticmethod
+    def _presence(consumer: Consumer) -> Presence:
+        return Presence(consumer.lane.worker, "", 0, 0, 20, lanes=consumer.lanes_worked_in, held=consumer.held())
+
+    def _tidy(self, connection: Connection) -> None:
+        random = self.world.random
+        for agents in connection.lanes.all():
+            agents.janitor.tick(flush=random.random() < 0.3)
+            if random.random() < self.faults.extra_sweep:
+                agents.sweeper.sweep()
+            if random.random() >= self.faults.no_sweep:
+                agents.sweep()
+            if random.random() < 0.5:
+                agents.flush()
 
     def _execute(self, actor: Actor, consumer: Consumer, delivery: Delivery) -> None:
         if not consumer.is_trusted(delivery):
