@@ -84,8 +84,14 @@ class NoResult(NotFound):
             "It waits, is at work, was discarded, or was never in this queue; wait=… waits for it.",
         ),
         "dead": ("is dead, so it has no result", "queue.dlq.get(…) tells why, queue.dlq.replay(…) tries it again."),
-        "gone": ("has no result", "Results are kept for the queue's result_ttl after completion; this may have had one."),
-        "off": ("has no result, as the queue keeps none", "configure(results=True) keeps those of the messages to come."),
+        "gone": (
+            "has no result",
+            "Results are kept for the queue's result_ttl after completion; this may have had one.",
+        ),
+        "off": (
+            "has no result, as the queue keeps none",
+            "configure(results=True) keeps those of the messages to come.",
+        ),
     }
 
     def __init__(self, message_id: str, key: str, found: str) -> None:

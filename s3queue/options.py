@@ -97,7 +97,8 @@ def check_shape(
         check_label("header name", name)
         if not isinstance(value, str) or len(value) > MAX_HEADER_CHARS or not _is_unicode(value):
             raise InvalidSetting(
-                f"The header {name!r} is {value!r:.80}.", remedy=f"Use strings of up to {MAX_HEADER_CHARS} characters as values."
+                f"The header {name!r} is {value!r:.80}.",
+                remedy=f"Use strings of up to {MAX_HEADER_CHARS} characters as values.",
             )
     return {"max_attempts": max_attempts, "retry": retry, "group": group, "headers": whole}
 

@@ -47,8 +47,9 @@ class Queue(Operating, Sharing):
 
     Settings of the queue (``visibility_timeout`` in seconds, ``max_attempts``, ``retry``, ``failure``, ``lanes`` (a
     number, or "auto"), ``order`` (fifo, lifo, strict, strict-group), ``results`` and ``history`` with ``result_ttl`` and
-    ``history_ttl`` in seconds, ``dedup_ttl`` in seconds, ``max_payload_bytes``) are written when the queue is made; later, what the bucket says counts:
-    :meth:`configure` changes it. ``codec`` packs payloads. ``probe=False`` skips the test of the store's conditions.
+    ``history_ttl`` in seconds, ``dedup_ttl`` in seconds, ``max_payload_bytes``) are written when the queue is made;
+    later, what the bucket says counts: :meth:`configure` changes it. ``codec`` packs payloads. ``probe=False`` skips
+    the test of the store's conditions.
     ``coordination``: a backend that wakes idle workers: "redis", "redis://host:port/0", "sqs", "sqs://name"; see
     docs/coordination.md. ``preset``: what :mod:`s3queue.presets` has for settings that are not given. ``telemetry``:
     False, or the providers of OpenTelemetry to use instead of the process' own; see docs/observability.md.

@@ -75,9 +75,7 @@ class Sharing(ABC):
             connection.register.change(lambda found: found.with_priority(priority))
         message = Message("", payload, now, priority=priority, **shape)
         line = " ".join(cron.split())
-        return schedules.define(
-            lane, name, cron=line, timezone=timezone, message=message, catch_up=catch_up
-        )
+        return schedules.define(lane, name, cron=line, timezone=timezone, message=message, catch_up=catch_up)
 
     def schedules(self) -> list[Schedule]:
         """Return the schedules by name: a LIST per thousand, a GET for each there ever was, one for the ledger."""

@@ -54,8 +54,8 @@ class Claim:
     ``suspects``: whether messages whose claim ran out may be taken (a worker holds one group of them at a time, as one
     of them may kill it). Who ``follows`` takes only what is assigned to it while a coordinator other than its own
     process (``instance``) has the lead, and leaves listings and rescues to that; anybody else takes what is free. What
-    it would hold (``capacity``) is written down for the coordinator, with the next commit or, if it ``joins``, at once. ``newest``: of
-    a listing the newest objects first. Of an ordered group it takes one message at most, the one whose turn it is
+    it would hold (``capacity``) is written down for the coordinator, with the next commit or, if it ``joins``, at once.
+    ``newest``: of a listing the newest objects first. Of an ordered group it takes one message at most, the one whose turn it is
     (:mod:`.ordering`).
     """
 
@@ -85,7 +85,9 @@ class Claim:
             draft.rooms[self.worker] = max(self.capacity, self.room + held)
         taking = _Taking(self, draft, now)
         listings = {} if led else {listing.rank: listing for listing in self.listings}
-        free = [ticket for ticket in draft.tickets.values() if self._may_take(ticket, now, led=led)] if self.room else []
+        free = (
+            [ticket for ticket in draft.tickets.values() if self._may_take(ticket, now, led=led)] if self.room else []
+        )
         ranks = {part_rank for ticket in free for part_rank in {rank_in(part.name) for part in ticket.parts}}
         for rank in sorted(ranks | listings.keys()):
             taking.from_available(rank, free)

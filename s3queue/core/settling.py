@@ -89,7 +89,9 @@ class Settle:
         for outcome in recorded:
             if outcome.line is not None:
                 draft.add_line(outcome.line)
-            draft.pass_turn(outcome.handle.name, outcome.line.target if outcome.kind == "retry" and outcome.line else "")
+            draft.pass_turn(
+                outcome.handle.name, outcome.line.target if outcome.kind == "retry" and outcome.line else ""
+            )
             _book(draft, outcome)
         if recorded:
             removal.finish()

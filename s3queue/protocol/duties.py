@@ -85,7 +85,9 @@ class Duties:
         lanes = advise(settings.lanes, len(living), seen)
         if lanes == settings.lanes:
             return lanes
-        self._lane.events.emit("lanes-changed", before=settings.lanes, after=lanes, lost_share=round(seen.lost_share, 3))
+        self._lane.events.emit(
+            "lanes-changed", before=settings.lanes, after=lanes, lost_share=round(seen.lost_share, 3)
+        )
 
         def change(found: Settings) -> Settings:
             if found.lanes != settings.lanes or not found.lanes_auto:

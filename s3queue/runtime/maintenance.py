@@ -26,6 +26,7 @@ class Maintenance:
         monitor: Monitor,
         report: Callable[[dict[str, Any]], None] | None,
         report_interval_s: float,
+        *,
         clock: Clock,
         steps: Sequence[Callable[[], object]] = (),
     ) -> None:

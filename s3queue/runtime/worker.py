@@ -44,7 +44,8 @@ class Worker:
     messages when there were some, and when there were none for long. ``prefetch``: how many messages to hold at most.
     ``shutdown_grace``: how long a stop waits for handlers. ``burst``: stop when nothing is visible. ``preset``: what
     :mod:`s3queue.presets` has for options that are not given. ``health_port`` (0: any free one): answer ``/healthz``,
-    ``/readyz`` and ``/metrics`` there. ``coordinate=False``: never be the coordinator. The defaults are those of :class:`s3queue.runtime.tuning.Tuning`.
+    ``/readyz`` and ``/metrics`` there. ``coordinate=False``: never be the coordinator. The
+    defaults are those of :class:`s3queue.runtime.tuning.Tuning`.
     """
 
     def __init__(
@@ -190,7 +191,9 @@ class Worker:
         self._membership = Membership(connection, self._monitor, self._executor, self._want, self.queue.meter)
         heeding = Heeding(connection.hints, self._consumer, self._tuning.concurrency, self.hinted)
         steps = (heeding.step,) if self._burst else (heeding.step, *self._membership.steps())
-        maintenance = Maintenance(connection, self._monitor, self._report, self._report_interval_s, self._clock, steps)
+        maintenance = Maintenance(
+            connection, self._monitor, self._report, self._report_interval_s, clock=self._clock, steps=steps
+        )
         self._monitor.begin(
             lanes=lambda: [agents.lane for agents in connection.lanes.all()],
             held=self._consumer.held,

@@ -38,7 +38,9 @@ def name(serial: int = 0, count: int = 1, *, rank: int = 9, at_ms: int = NOW) ->
 
 attempt_errors = st.builds(AttemptError, st.integers(1, 99), times, text, text, text, text)
 policies = st.builds(
-    lambda base_ms, more_s, factor, jitter: RetryPolicy(base_ms / 1000, factor, (base_ms + more_s * 1000) / 1000, jitter),
+    lambda base_ms, more_s, factor, jitter: RetryPolicy(
+        base_ms / 1000, factor, (base_ms + more_s * 1000) / 1000, jitter
+    ),
     st.integers(0, 10_000),
     st.integers(0, 86_400),
     st.floats(1, 100),

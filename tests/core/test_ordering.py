@@ -291,7 +291,9 @@ class Chaos(Story):
         fresh = self.listing()
         listing, self.old = self.random.choice([(fresh, self.old), (self.old, fresh)])
         skip = self.random.sample(self.inbox, 1) if self.inbox and self.random.random() < 0.2 else []
-        self.held += self.claim(self.random.choice([1, 2, 10]), *skip, listing=listing, suspects=self.random.random() < 0.8)
+        self.held += self.claim(
+            self.random.choice([1, 2, 10]), *skip, listing=listing, suspects=self.random.random() < 0.8
+        )
 
     def end(self) -> None:
         if not self.held:

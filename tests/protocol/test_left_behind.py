@@ -28,7 +28,7 @@ def queues(clock: ManualClock) -> Iterator[tuple[Queue, Queue]]:
         Queue("jobs", store=store, clock=clock, ids=SeededIds(1), probe=False, retry=retry) as one,
         Queue("jobs", store=store, clock=clock, ids=SeededIds(2), probe=False, retry=retry) as other,
     ):
-        other.connect().sweeper._next_at = 1e9
+        other.connect().lanes.first.sweeper._next_at = 1e9
         yield one, other
 
 

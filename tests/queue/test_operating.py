@@ -167,7 +167,18 @@ def test_what_is_not_named_is_not_changed(place: Place) -> None:
     assert (settings.max_attempts, settings.visibility_timeout_s, settings.priorities) == (2, 50, (3, 0))
 
 
-@pytest.mark.parametrize("changes", [{"max_attempts": 0}, {"colour": "red"}, {"lanes": 0}, {"lanes": 10_000}, {"lanes": "many"}, {"order": "random"}, {"failure": "maybe"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"max_attempts": 0},
+        {"colour": "red"},
+        {"lanes": 0},
+        {"lanes": 10_000},
+        {"lanes": "many"},
+        {"order": "random"},
+        {"failure": "maybe"},
+    ],
+)
 def test_a_bad_change_is_refused_and_changes_nothing(queue: Queue, changes: dict[str, Any]) -> None:
     before = queue.settings
     with pytest.raises(InvalidSetting, match="Use"):

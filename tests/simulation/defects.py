@@ -110,16 +110,16 @@ def _mutant(name: str) -> Patch:
 
 
 FOUND = (
-    Defect("taken twice by one claim", _pins(known=False, close=True), seed=0),
-    Defect("settled while being claimed", _pins(known=True, close=False), seed=50),
-    Defect("two parts of one object", _one_part_an_object, seed=7),
-    Defect("replayed again", _mutant("letter journal unread"), ("late puts",), seed=54),
-    Defect("forgotten for age", _forgotten_for_age, ("late puts",), seed=122),
+    Defect("taken twice by one claim", _pins(known=False, close=True), seed=4),
+    Defect("settled while being claimed", _pins(known=True, close=False), seed=11),
+    Defect("two parts of one object", _one_part_an_object, seed=2),
+    Defect("replayed again", _mutant("letter journal unread"), ("late puts",), seed=122),
+    Defect("forgotten for age", _forgotten_for_age, ("late puts",), seed=1550),
     Defect(  # here the store's patience outlasts any lease, which is lost either way
         "outcomes dropped with a listing",
         test="tests/worker/test_trouble.py::test_a_worker_outlasts_a_store_that_fails_for_a_while",
     ),
-    Defect("repeated as new", _repeated_as_new, ("mute",), seed=455),
+    Defect("repeated as new", _repeated_as_new, ("mute",), seed=2019),
     Defect(
         "late arrivals wait for ever",
         test="tests/protocol/test_attacks.py::test_a_late_arrival_is_adopted_in_a_busy_lane",

@@ -13,6 +13,7 @@ from s3queue.core.invariants import step_violations, violations
 from s3queue.core.keys import Keys, ObjectName, count_of, parse_letter
 from s3queue.core.ledger import Ledger
 from s3queue.core.payload import Seal
+from s3queue.core.presence import decode_presence
 from s3queue.errors import CorruptObject
 from s3queue.events import Event
 from s3queue.protocol.outcomes import Delivery
@@ -50,6 +51,10 @@ class History:
     _left: set[Spot] = field(default_factory=set)
     _claimed_at: dict[Spot, tuple[int, float]] = field(default_factory=dict)
 
+    _holder: dict[int, str] = field(default_factory=dict)
+    _present_until_s: dict[str, float] = field(default_factory=dict)
+    """By worker, until when it may rely on its last heartbeat, at most: nine tenths of what may pass until it is dead."""
+
     def __post_init__(self) -> None:
         self.again = Duplicates(self.world, self.lease_s, self.violation)
         self.bucket.on_put = self._on_put
@@ -67,6 +72,9 @@ class History:
         try:
             if key == self.keys.ledger(0):
                 self._on_ledger(decode_ledger(after.body, key), overwrote=before)
+            elif key.startswith(self.keys.workers):
+                entry = decode_presence(after.body, key)
+                self._present_until_s[entry.worker] = self.world.now_s + 0.9 * entry.silence_ms / 1000
             elif key.startswith(inbox):
                 name = ObjectName.parse(self.keys.name_in(inbox, key))
                 if name is not None:
@@ -123,6 +131,7 @@ class History:
     def _check_claims(self, was: dict[Spot, int], now: dict[Spot, int], after: Ledger) -> set[Spot]:
         """Nobody is given a message while somebody else may rely on a claim of it, by true time. Return what was rescued."""
         claimed_at_s = {ticket.token: ticket.claimed_at_ms / 1000 for ticket in after.tickets.values()}
+        self._holder.update((ticket.token, ticket.worker) for ticket in after.tickets.values() if ticket.claimed)
         lost_before, lost_now = _lost_claims(self.ledger), _lost_claims(after)
         taken = self.bucket.hand.startswith("op")  # by an operator, who may
         lost = set()
@@ -136,9 +145,14 @@ class History:
             if self.check_leases and rescued and not taken and old is not None and was.get(spot) == old[0]:
                 held_s = self.world.now_s - old[1]
                 # Its holder may rely on it for nine tenths of the lease, and write down a time a second too early.
-                if held_s < self.lease_s * 0.9 + 1:
+                if held_s < self.lease_s * 0.9 + 1 and not self._taken_for_dead(self._holder.get(old[0], "")):
                     self.violation(f"one unexpired claim: {spot} is rescued {held_s:.2f} s after it was claimed")
         return lost
+
+    def _taken_for_dead(self, worker: str) -> bool:
+        """Whether a worker has been silent for so long, by true time, that it relies on none of its claims."""
+        until_s = self._present_until_s.get(worker)
+        return until_s is not None and until_s < self.world.now_s
 
     # -- what the engine says and does, held against the books --
 

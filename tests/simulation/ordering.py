@@ -205,7 +205,12 @@ def _names_unordered() -> Any:
 ORDER_MUTANTS = (
     Mutant("retry does not hold back", "a retry holds back what follows", _held_back_ignored),
     Mutant("in flight unchecked", "one in flight per group", _in_flight_unchecked),
-    Mutant("skipped ignored", "what cannot be read holds back its group", _skipped_ignored, ("vandals", "lasting throttling")),
+    Mutant(
+        "skipped ignored",
+        "what cannot be read holds back its group",
+        _skipped_ignored,
+        ("vandals", "lasting throttling"),
+    ),
     Mutant("listing first", "what was given back comes before what a listing shows", _listing_first),
     Mutant(
         "place not kept",

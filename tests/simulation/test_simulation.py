@@ -47,7 +47,7 @@ def test_no_storm_breaks_a_rule(batch: int) -> None:
 @pytest.mark.parametrize("storm", [name for name, faults in STORMS.items() if faults != STORMS["calm"]])
 def test_every_storm_has_its_faults(storm: str) -> None:
     happened: set[str] = set()
-    for seed in islice(seeds((storm,)), 6):
+    for seed in islice(seeds((storm,)), 12):
         happened.update(play(seed).faults)
     wanted = {name for name, value in vars(STORMS[storm]).items() if value and not name.endswith("_s")}
     wanted -= {"page", "extra_sweep", "no_sweep"}  # no events of their own
