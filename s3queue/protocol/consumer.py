@@ -83,8 +83,10 @@ class LaneConsumer:
 
     def is_trusted(self, delivery: Delivery) -> bool:
         """Whether the claim can be relied on for the moment: its lease is not near its end."""
-        until = min(delivery.lease.trusted_until, self.lane.standing.present_until)
-        return not delivery.lease.lost and self.lane.clock.monotonic() < until
+        lease, standing = delivery.lease, self.lane.standing
+        until = min(lease.trusted_until, standing.present_until)
+        # What was claimed before this process was silent for too long may be taken from it any moment.
+        return not lease.lost and standing.present_since <= lease.begun_at and self.lane.clock.monotonic() < until
 
     def needs_extension(self) -> bool:
         """Whether a lease has half run out."""
@@ -293,7 +295,9 @@ class LaneConsumer:
             suspect = any(part.rescues for part in ticket.parts)
             lease_ms = ticket.expires_at_ms - ticket.claimed_at_ms
             until = started + _trusted_s(lease_ms)
-            lease = Lease(ticket.id, ticket.token, lease_ms, started, until, ticket.size, self.lane.number, suspect)
+            lease = Lease(
+                ticket.id, ticket.token, lease_ms, started, until, ticket.size, self.lane.number, started, suspect
+            )
             with self._lock:
                 self._leases[ticket.id] = lease
             work += [(ticket, part, lease) for part in ticket.parts]

@@ -61,11 +61,16 @@ class Duties:
         self.registry.refresh()
         rescued = 0
         for dead in self.registry.dead():
+            if not self.registry.is_dead_still(dead):
+                continue
             for agents in self._lanes.all():
                 lane = agents.lane
                 lane.committer.read()
                 held = frozenset(
-                    ticket.id for ticket in lane.committer.ledger.tickets.values() if ticket.worker == dead.worker
+                    ticket.id
+                    for ticket in lane.committer.ledger.tickets.values()
+                    # What is claimed later is another process' of that name, or its own once it is back: see Registration.
+                    if ticket.worker == dead.worker and ticket.claimed_at_ms < dead.beat_at_ms + dead.silence_ms
                 )
                 if not held and dead.worker not in lane.committer.ledger.rooms:
                     continue

@@ -39,13 +39,15 @@ def one_by_one(function: Callable[[Any], Any], items: Iterable[Any], /) -> list[
 class Standing:
     """What a process is to the others: its worker id, and until when (monotonic) nobody takes it for dead.
 
-    ``present_until`` is without end for a process that is in no registry. ``capacity``: how many messages it would
+    ``present_until`` is without end for a process that is in no registry;
+    ``present_since`` is when it was last back after it might have been taken for dead. ``capacity``: how many messages it would
     hold if there were as many. ``note`` takes down each outcome of its own
     that was recorded; ``telemetry`` measures what it does.
     """
 
     worker: str
     present_until: float = float("inf")
+    present_since: float = float("-inf")
     capacity: int = 0
     spread: Spread = field(default=one_by_one)
     note: Callable[[Any], object] = field(default=bool)

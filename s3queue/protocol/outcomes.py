@@ -17,7 +17,7 @@ from s3queue.protocol.lane import Lane
 
 @dataclass(slots=True)
 class Lease:
-    """A ticket of this process. ``trusted_until``: monotonic seconds after which it is not relied on any more."""
+    """A ticket of this process, claimed at ``begun_at``; after ``trusted_until`` it is not relied on any more (monotonic)."""
 
     ticket_id: str
     token: int
@@ -26,6 +26,7 @@ class Lease:
     trusted_until: float
     left: int
     lane: int = 0
+    begun_at: float = 0.0
     suspect: bool = False
     lost: bool = False
 

@@ -62,8 +62,11 @@ class Registration:
         )
         trusted_until = now + _TRUST * entry.silence_ms / 1000
         # Should its answer be lost, either entry may be there: the one that ends sooner counts.
-        lane.standing.present_until = min(lane.standing.present_until, trusted_until)
+        before = lane.standing.present_until
+        lane.standing.present_until = min(before, trusted_until)
         self._write(entry)
+        if lane.clock.monotonic() >= before:
+            lane.standing.present_since = lane.clock.monotonic()
         lane.standing.present_until = trusted_until
         self._interval_ms, self._due_at, self._capacity = interval_ms, now + interval_ms / 1000, said.capacity
         self._written = True
@@ -164,6 +167,13 @@ class Registry:
         """Return the workers whose heartbeat has stopped."""
         now = self._lane.now_ms()
         return [seen.entry for _, seen in sorted(self._seen.items()) if seen.entry.is_dead(now)]
+
+    def is_dead_still(self, entry: Presence) -> bool:
+        """Whether the entry, read anew, is the one that was found dead; a GET."""
+        key = self._lane.keys.worker(entry.worker)
+        self._read(key, self._lane.clock.monotonic())
+        seen = self._seen.get(key)
+        return seen is not None and seen.entry == entry
 
     def remove(self, entry: Presence) -> None:
         """Take a dead worker's entry out; should it live after all, its next heartbeat writes it anew."""
