@@ -31,12 +31,16 @@ Patch = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Mutant:
-    """A rule, and the patch that takes it away. ``storms``: where it shows, if not everywhere."""
+    """A rule, and the patch that takes it away. ``storms``: where it shows, if not everywhere.
+
+    ``first``: the seed from which on it is looked for, where it shows late.
+    """
 
     name: str
     rule: str
     without: Patch
     storms: tuple[str, ...] = ()
+    first: int = 0
 
 
 def _no_fence() -> Any:
@@ -259,7 +263,11 @@ MUTANTS = (
     Mutant("no rescue margin", "a lease is left alone for as long as clocks may differ", _no_margin, ("skew",)),
     Mutant("lease trusted too long", "a lease is not relied on to its end", _trust_for_ever),
     Mutant(
-        "adopt unguarded", "a judgement is void if names were forgotten since", _adopt_unguarded, ("late and paused",)
+        "adopt unguarded",
+        "a judgement is void if names were forgotten since",
+        _adopt_unguarded,
+        ("late and paused",),
+        3200,
     ),
     Mutant("journal read first", "the journal is read after the ledger", _journal_read_first, ("late and paused",)),
     Mutant("journal unread", "the journal tells ghosts from late arrivals", _journal_unread, ("late puts",)),

@@ -77,7 +77,7 @@ def _pool(processes: int) -> Pool:
 
 def catch(mutant: Mutant, within: int = CATCH_WITHIN) -> tuple[int, int] | None:
     """Return after how many seeds a mutant is caught, and the seed that does; None if it survives."""
-    for tried, seed in enumerate(islice(seeds(mutant.storms), within), 1):
+    for tried, seed in enumerate(islice(seeds(mutant.storms, mutant.first), within), 1):
         with mutant.without():
             if play(seed).violations:
                 return tried, seed

@@ -372,10 +372,10 @@ NIGHT_S = 2 * 3600.0
 """Longer than the journal is kept."""
 
 
-def seeds(storms: tuple[str, ...] = ()) -> Iterator[int]:
-    """Yield the seeds, from 0, of runs in these storms (default: all)."""
+def seeds(storms: tuple[str, ...] = (), first: int = 0) -> Iterator[int]:
+    """Yield the seeds, from ``first``, of runs in these storms (default: all)."""
     names = list(STORMS)
-    return (seed for seed in itertools.count() if not storms or names[seed % len(names)] in storms)
+    return (seed for seed in itertools.count(first) if not storms or names[seed % len(names)] in storms)
 
 
 def scenario(seed: int) -> Scenario:
