@@ -15,6 +15,7 @@ from s3queue.core.retry import RetryPolicy
 from s3queue.options import check_order, check_shape, chunks, visible_at_ms
 from s3queue.protocol.arrivals import keep_place
 from s3queue.protocol.dedup import enqueue_once
+from s3queue.protocol.lane import Lane
 
 
 def produce(
@@ -36,7 +37,8 @@ def produce(
     """
     rank = rank_of(priority)
     check_label("dedup_id", dedup_id, 1000)
-    settings, lane = connection.register.current(), connection.lane
+    settings = connection.register.current()
+    lane = connection.lane
     items = list(payloads)
     sizes = [check_payload(payload, settings.max_payload_bytes) for payload in items]
     shape = check_shape(max_attempts, retry, group, headers)
@@ -47,9 +49,15 @@ def produce(
     if priority not in settings.priorities:
         connection.register.change(lambda found: found.with_priority(priority))
     ids: list[str] = []
+
+    def lane_of(number: int) -> Lane:
+        return connection.lanes.of(number).lane
+
+    ttl_ms = int(settings.dedup_ttl_s * 1000)
     with lane.standing.telemetry.sending(shape["headers"], len(items)) as sending:
         shape["headers"] = sending.headers
         for start, stop in chunks(sizes):
+            lane = lane_of(int(connection.lane.ids.random() * settings.lanes)) if settings.lanes > 1 else lane
             now = lane.now_ms()
             started = lane.clock.monotonic()
             name = lane.naming.name(rank, max(now, not_before_ms), stop - start, mark)
@@ -60,7 +68,7 @@ def produce(
             ]
             try:
                 if dedup_id is not None:
-                    made = [enqueue_once(lane, dedup_id, name, messages[0], int(settings.dedup_ttl_s * 1000))]
+                    made = [enqueue_once(lane, dedup_id, name, messages[0], ttl_ms, lane_of=lane_of)]
                 else:
                     lane.inbox.write(name, messages)
                     keep_place(lane, name, (lane.clock.monotonic() - started) * 1000)

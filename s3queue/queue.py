@@ -122,7 +122,7 @@ class Queue(Operating, Sharing):
         self.events = Events(self.name, self._now_ms)
         if self._coordination.kind != "s3":
             self.events.on("tickets-published", self._announce_tickets)
-        self.dlq = DeadLetters(lambda: self.connect().lane)
+        self.dlq = DeadLetters(lambda number: self.connect().lanes.of(number).lane)
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Queue:

@@ -328,6 +328,7 @@ def decode_reservation(body: bytes, key: str) -> Reservation:
 
     def build(wire: Wire) -> Reservation:
         times = int(wire["reserved_at_ms"]), int(wire["expires_at_ms"])
-        return Reservation(str(wire["message_id"]), str(wire["name"]), *times, bool(wire["written"]))
+        lane = is_a(wire.get("lane", 0), int)
+        return Reservation(str(wire["message_id"]), str(wire["name"]), *times, bool(wire["written"]), lane)
 
     return read("reservation", body, key, build)

@@ -124,14 +124,17 @@ class Publish:
     def _assign_free(self, draft: Draft, rooms: _Rooms, now: int) -> list[Ticket]:
         made = []
         for ticket in list(draft.tickets.values()):
-            if ticket.claimed or ticket.assigned_to:
-                continue
-            worker = rooms.next()
-            if worker is None:
-                break
-            rooms.use(worker, ticket.size)
-            draft.put(self._assigned(ticket, worker, now))
-            made.append(draft.tickets[ticket.id])
+            left = [] if ticket.claimed or ticket.assigned_to else list(ticket.parts)
+            while left and (worker := rooms.next()) is not None:
+                mine: list[Part] = []
+                while left and rooms.left(worker) > 0:
+                    part, rest = split(left[0], rooms.left(worker))
+                    left[:1] = [rest] if rest else []
+                    rooms.use(worker, part.size)
+                    mine.append(part)
+                draft.put(replace(ticket, parts=tuple(left)))
+                made.append(self._assigned(Ticket(draft.new_ticket_id(), tuple(mine)), worker, now))
+                draft.put(made[-1])
         return made
 
     def _assign_listed(self, draft: Draft, rooms: _Rooms, now: int) -> list[Ticket]:

@@ -21,7 +21,7 @@ _QUEUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 _PREFIX = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9_.=-]{0,99}/)*")
 _OBJECT = re.compile(r"([0-9])/([0-9]{13})-([0-9a-z]{20})-([1-9][0-9]{0,3})(?:\.([0-9a-z]{8}))?")
 _MESSAGE_ID = re.compile(r"[0-9a-z]{20}-[0-9]{1,3}")
-_LETTER = re.compile(r"([0-9]{13})-([0-9a-z]{20}-[0-9]{1,3})")
+_LETTER = re.compile(r"([0-9]{13})-([0-9a-z]{20}-[0-9]{1,3})(?:\.([0-9]{4}))?")
 _LOCK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:=@+-]{0,199}")
 _SCHEDULE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 _SUFFIX = ".json"
@@ -150,9 +150,14 @@ def is_message_id(text: str) -> bool:
     return isinstance(text, str) and _MESSAGE_ID.fullmatch(text) is not None
 
 
-def letter_name(dead_at_ms: int, message_id: str) -> str:
-    """Return the name of a dead letter below ``dlq/``."""
-    return f"{dead_at_ms:013d}-{message_id}"
+def letter_name(dead_at_ms: int, message_id: str, lane: int = 0) -> str:
+    """Return the name of a dead letter below ``dlq/``; one that is not of the first lane says of which."""
+    return f"{dead_at_ms:013d}-{message_id}" + (f".{lane:04d}" if lane else "")
+
+
+def lane_of_letter(name: str) -> int:
+    """Return the lane in whose ledger the moves of this (valid) letter are written down."""
+    return int(name.rpartition(".")[2]) if "." in name else 0
 
 
 def parse_letter(name: str) -> tuple[int, str] | None:

@@ -110,6 +110,7 @@ class Reservation:
     reserved_at_ms: int
     expires_at_ms: int
     written: bool = False
+    lane: int = 0
 
 
 @dataclass(frozen=True, slots=True)

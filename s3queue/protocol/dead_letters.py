@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from s3queue.core.codec import decode_letter
-from s3queue.core.keys import parse_letter, rank_of
+from s3queue.core.keys import lane_of_letter, parse_letter, rank_of
 from s3queue.core.ledger import Line
 from s3queue.core.message import DeadLetter
 from s3queue.core.transitions import Forget, Replay
@@ -51,8 +51,11 @@ class Replayed:
 class DeadLetters:
     """The dead letters of a queue. Letters that cannot be read are told as error events and left as they are."""
 
-    def __init__(self, lane: Callable[[], Lane]) -> None:
-        self._lane = lane
+    def __init__(self, lane: Callable[[int], Lane]) -> None:
+        self._lane_of = lane
+
+    def _lane(self) -> Lane:
+        return self._lane_of(0)
 
     def names(self) -> Iterator[str]:
         """Yield the names of all letters, oldest first: a LIST a thousand, no GET."""
@@ -101,15 +104,17 @@ class DeadLetters:
         replayed: list[str] = []
         refused: dict[str, str] = {}
         for start in range(0, len(chosen), _BATCH):
-            decided = []
-            for line, reply in self._decide(lane, chosen[start : start + _BATCH]):
-                if reply is None:
-                    decided.append(line)
-                    replayed.append(line.message_id)
-                    lane.events.emit("message-replayed", id=line.message_id, letter=line.source)
-                else:
-                    refused[line.message_id] = reply
-            finish_orphans(lane, decided)
+            batch = chosen[start : start + _BATCH]
+            for number in sorted({lane_of_letter(name) for name, _ in batch}):
+                own, decided = self._lane_of(number), []
+                for line, reply in self._decide(own, [pair for pair in batch if lane_of_letter(pair[0]) == number]):
+                    if reply is None:
+                        decided.append(line)
+                        replayed.append(line.message_id)
+                        lane.events.emit("message-replayed", id=line.message_id, letter=line.source)
+                    else:
+                        refused[line.message_id] = reply
+                finish_orphans(own, decided)
         for id_ in [ids] if isinstance(ids, str) else dict.fromkeys(ids or ()):
             if id_ not in replayed:
                 refused.setdefault(id_, "there is no letter of it, or none that can be read")
@@ -162,12 +167,13 @@ class DeadLetters:
         return frame.astype(COLUMNS)
 
     def _delete(self, names: Sequence[str]) -> int:
-        lane = self._lane()
         gone = 0
-        for start in range(0, len(names), 1000):
-            some = names[start : start + 1000]
-            lane.committer.commit(Forget(tuple(some)), fresh=True)
-            gone += delete_letters(lane, some)
+        for number in sorted({lane_of_letter(name) for name in names}):
+            lane, own = self._lane_of(number), [name for name in names if lane_of_letter(name) == number]
+            for start in range(0, len(own), 1000):
+                some = own[start : start + 1000]
+                lane.committer.commit(Forget(tuple(some)), fresh=True)
+                gone += delete_letters(lane, some)
         return gone
 
     def _choose(

@@ -13,6 +13,7 @@ Reservations that are over are written over by the next enqueue of the key, or d
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -28,7 +29,15 @@ from s3queue.store.record import Record, Version
 _ROUNDS = 20
 
 
-def enqueue_once(lane: Lane, dedup_id: str, name: ObjectName, message: Message, ttl_ms: int) -> str:
+def enqueue_once(
+    lane: Lane,
+    dedup_id: str,
+    name: ObjectName,
+    message: Message,
+    ttl_ms: int,
+    *,
+    lane_of: Callable[[int], Lane] | None = None,
+) -> str:
     """Return the id of the key's message, which is durable: ``message``, or the one that was enqueued before.
 
     Three PUTs and two GETs for the first; a PUT and a GET for one that is refused, and two of each more if the first is
@@ -36,7 +45,7 @@ def enqueue_once(lane: Lane, dedup_id: str, name: ObjectName, message: Message, 
     """
     now = lane.now_ms()
     record = _record(lane, dedup_id)
-    mine = Reservation(message.id, str(name), now, now + ttl_ms)
+    mine = Reservation(message.id, str(name), now, now + ttl_ms, lane=lane.number)
     there: Version[Reservation] = Version(None, None)
     for _ in range(_ROUNDS):
         held = there.value
@@ -52,7 +61,7 @@ def enqueue_once(lane: Lane, dedup_id: str, name: ObjectName, message: Message, 
         wait_until_kept(lane, record.key)
         before, there = there, record.read()
         if there == before:
-            return _complete(lane, record, there, held, message)
+            return _complete(lane_of(held.lane) if lane_of else lane, record, there, held, message)
     raise OutcomeUnknown(record.key)
 
 

@@ -140,7 +140,9 @@ def failed(lane: Lane, delivery: Delivery, failure: Failure) -> Recorded:
 
 def dead(lane: Lane, delivery: Delivery, reason: str, error: AttemptError | None, now: int) -> Recorded:
     """Return the outcome *dead*; without an error of its own, the claims it lost are why."""
-    line = replace(_line(lane, delivery, "dead", letter_name(now, delivery.id), error=error, now=now), reason=reason)
+    line = replace(
+        _line(lane, delivery, "dead", letter_name(now, delivery.id, lane.number), error=error, now=now), reason=reason
+    )
     return Recorded(delivery, Outcome(delivery.handle, "dead", line=line, failed=error is not None), now)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from s3queue.core.kept import Result, decode_result, encode_result
-from s3queue.core.keys import is_message_id, letter_name
+from s3queue.core.keys import is_message_id, letter_name, parse_letter
 from s3queue.errors import (
     CorruptObject,
     InvalidName,
@@ -90,8 +90,9 @@ def _value(body: bytes, key: str, message_id: str) -> Any:
 def _check_alive(lane: Lane, message_id: str, key: str) -> None:
     """Raise NoResult if there is a dead letter of the message: a LIST for each thousand that died since it was made."""
     born = max(0, (made_at_ms(message_id) or 0) - _SKEW_MS)
-    tail = f"-{message_id}.json"
-    if any(letter.endswith(tail) for letter in walk(lane.store, lane.keys.dlq, lane.keys.dlq + letter_name(born, ""))):
+    keys = walk(lane.store, lane.keys.dlq, lane.keys.dlq + letter_name(born, ""))
+    letters = (parse_letter(lane.keys.name_in(lane.keys.dlq, letter)) for letter in keys)
+    if any(letter is not None and letter[1] == message_id for letter in letters):
         raise NoResult(message_id, key, "dead")
 
 

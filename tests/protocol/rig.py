@@ -148,7 +148,7 @@ class Process:
         self.consumer = self.connection.consumer
         self.janitor = self.connection.lanes.first.janitor
         self.sweeper = self.connection.lanes.first.sweeper
-        self.dead_letters = DeadLetters(lambda: self.lane)
+        self.dead_letters = DeadLetters(lambda number: self.connection.lanes.of(number).lane)
 
     def put(self, *payloads: Any, age_ms: int = 0) -> str:
         """Enqueue the payloads as one object and return its name."""
