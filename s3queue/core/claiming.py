@@ -84,7 +84,8 @@ class Claim:
             held = sum(ticket.size for ticket in draft.tickets.values() if ticket.worker == self.worker)
             draft.rooms[self.worker] = max(self.capacity, self.room + held)
         taking = _Taking(self, draft, now)
-        listings = {} if led else {listing.rank: listing for listing in self.listings}
+        current = () if led else (listing for listing in self.listings if draft.is_current(listing.listed_at_ms))
+        listings = {listing.rank: listing for listing in current}
         free = (
             [ticket for ticket in draft.tickets.values() if self._may_take(ticket, now, led=led)] if self.room else []
         )

@@ -169,7 +169,7 @@ class Publish:
         found = []
         for listing in sorted(self.listings, key=lambda listing: listing.rank):
             cursor = draft.cursors.get(listing.rank, "")
-            for name in listing.names:
+            for name in listing.names if draft.is_current(listing.listed_at_ms) else ():
                 if visible_at_ms_of(name) > now:
                     break
                 if name > cursor and name not in self.skip and not draft.known(name):

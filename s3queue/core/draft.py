@@ -7,6 +7,8 @@ from dataclasses import replace
 from s3queue.core.keys import group_of
 from s3queue.core.ledger import Leader, Ledger, Line, Part, Ticket
 
+CLOCKS_DIFFER_MS = 2_000
+"""How much the clocks of two processes may differ."""
 WRITER_KEPT_MS = 3_600_000
 """A writer unheard of for an hour is dropped: its lost answers are long past (S3 refuses a signature after 15 minutes)."""
 
@@ -24,6 +26,7 @@ class Draft:
         self.paused = ledger.paused
         self.swept_at_ms = ledger.swept_at_ms
         self.forgotten_at_revision = ledger.forgotten_at_revision
+        self.forgotten_above_at_ms = ledger.forgotten_above_at_ms
         self.cursors = dict(ledger.cursors)
         self.tickets = dict(ledger.tickets)
         self.settled = dict(ledger.settled)
@@ -66,6 +69,10 @@ class Draft:
     def known(self, name: str) -> bool:
         """Whether the object is held, or settled and not forgotten yet."""
         return self._holders.get(name, 0) > 0 or name in self.settled
+
+    def is_current(self, listed_at_ms: int) -> bool:
+        """Whether a listing begun then shows no name that was deleted and forgotten above the cursor since."""
+        return not self.forgotten_above_at_ms or listed_at_ms > self.forgotten_above_at_ms + CLOCKS_DIFFER_MS
 
     def count(self, counter: str, by: int = 1) -> None:
         """Add to a counter."""
@@ -163,6 +170,7 @@ class Draft:
             paused=self.paused,
             swept_at_ms=self.swept_at_ms,
             forgotten_at_revision=self.forgotten_at_revision,
+            forgotten_above_at_ms=self.forgotten_above_at_ms,
             cursors=self.cursors,
             tickets=self.tickets,
             settled=self.settled,

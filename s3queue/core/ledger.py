@@ -138,7 +138,8 @@ class Ledger:
 
     ``writers``: each writer's last commit number and when it was made, so that a writer whose answer was lost can read
     whether its commit landed. ``cursors``: by rank, the name up to which every object has been ticketed.
-    ``settled``: name → when. ``forgotten_at_revision``: when settled names were last dropped. ``latency_ms``:
+    ``settled``: name → when. ``forgotten_at_revision``: when settled names were last dropped;
+    ``forgotten_above_at_ms``: when last some above a cursor. ``latency_ms``:
     histogram of enqueue → completed, by upper bound in ms. ``leader``: who coordinates, or did last. ``rooms``: how
     many messages in all each worker would hold, as it said with its last claim. ``ticks``: by schedule, the newest tick
     that was fired (store time in ms). ``scheduled_at_revision``: when schedules were last changed. ``held_back``: by the
@@ -151,6 +152,7 @@ class Ledger:
     paused: bool = False
     swept_at_ms: int = 0
     forgotten_at_revision: int = 0
+    forgotten_above_at_ms: int = 0
     writers: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     cursors: Mapping[int, str] = field(default_factory=dict)
     tickets: Mapping[str, Ticket] = field(default_factory=dict)

@@ -188,6 +188,8 @@ class Prune:
         if gone:
             draft.forgotten_at_revision = draft.revision
             draft.dirty = True
+        if any(name > draft.cursors.get(rank_in(name), "") for name in gone):
+            draft.forgotten_above_at_ms = now  # listings from before it may still show them: see Draft.is_current
         return len(gone)
 
 

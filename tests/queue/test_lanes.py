@@ -21,7 +21,8 @@ def filled(queue: Queue) -> list[int]:
     """Return how many objects lie in each lane's inbox."""
     connection = queue.connect()
     return [
-        len(connection.store.list(connection.keys.inbox(agents.lane.number)).entries) for agents in connection.lanes.all()
+        len(connection.store.list(connection.keys.inbox(agents.lane.number)).entries)
+        for agents in connection.lanes.all()
     ]
 
 
