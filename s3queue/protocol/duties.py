@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from s3queue.core.lane_count import Contention, advise
+from s3queue.core.ledger import Ticket
 from s3queue.core.presence import Presence
 from s3queue.core.settings import Settings
 from s3queue.core.transitions import Leave, Reset
@@ -66,12 +67,8 @@ class Duties:
             for agents in self._lanes.all():
                 lane = agents.lane
                 lane.committer.read()
-                held = frozenset(
-                    ticket.id
-                    for ticket in lane.committer.ledger.tickets.values()
-                    # What is claimed later is another process' of that name, or its own once it is back: see Registration.
-                    if ticket.worker == dead.worker and ticket.claimed_at_ms < dead.beat_at_ms + dead.silence_ms
-                )
+                tickets = lane.committer.ledger.tickets.values()
+                held = frozenset(ticket.id for ticket in tickets if _claimed_in_life(ticket, dead))
                 if not held and dead.worker not in lane.committer.ledger.rooms:
                     continue
                 (lost, _) = lane.committer.commit(Reset(held), Leave(dead.worker))
@@ -100,6 +97,11 @@ class Duties:
             return replace(found, lanes=lanes, lanes_ever=max(found.lanes_served, lanes))
 
         return self._change(change).lanes
+
+
+def _claimed_in_life(ticket: Ticket, dead: Presence) -> bool:
+    """Whether a worker claimed this before it was dead: later, it is another process of that name, or itself, back again."""
+    return ticket.worker == dead.worker and ticket.claimed_at_ms < dead.beat_at_ms + dead.silence_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,9 @@ from unittest.mock import patch
 from s3queue.core import settling
 from s3queue.core.draft import Draft
 from s3queue.errors import S3QueueError
+from s3queue.protocol import duties
 from s3queue.protocol.consumer import LaneConsumer
+from s3queue.protocol.registry import Registry
 from tests.simulation.mutants import MUTANTS, Mutant, Patch
 
 
@@ -80,6 +82,16 @@ def _one_part_an_object() -> Any:
     return patch.object(settling._Removal, "remove", remove)
 
 
+@contextmanager
+def _back_from_the_dead() -> Iterator[None]:
+    """Take from a worker found dead a while ago whatever it holds by now."""
+    with (
+        patch.object(Registry, "is_dead_still", lambda self, entry: True),
+        patch.object(duties, "_claimed_in_life", lambda ticket, dead: ticket.worker == dead.worker),
+    ):
+        yield
+
+
 def _repeated_as_new() -> Any:
     original = LaneConsumer.exchange
 
@@ -111,6 +123,7 @@ FOUND = (
         "outcomes dropped with a listing",
         test="tests/worker/test_trouble.py::test_a_worker_outlasts_a_store_that_fails_for_a_while",
     ),
+    Defect("back from the dead", _back_from_the_dead, ("lasting throttling",), seed=31),
     Defect("repeated as new", _repeated_as_new, ("mute",), seed=897),
     Defect(
         "late arrivals wait for ever",
