@@ -145,6 +145,7 @@ class PlayedWorker:
 
     def run(self) -> None:
         """Work for ever."""
+        self.registration.step()
         while True:
             self._handle()
             now = self.world.now_s

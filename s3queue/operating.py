@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from itertools import chain, islice
 from typing import Any
 
@@ -69,17 +70,28 @@ class Operating(ABC):
     def configure(self, **changes: Any) -> Settings:
         """Change the queue's settings for all processes (the keywords of the constructor); they follow within seconds."""
         make_settings(**changes)
-        return self.connect().register.change(lambda found: make_settings(found, **changes))
+        connection = self.connect()
+        wanted = make_settings(connection.register.current(), **changes)
+        if wanted.lanes_served > connection.register.current().lanes_served and self._is_paused():
+            self._set_paused(range(wanted.lanes_served), paused=True)  # no lane of a paused queue hands out messages
+        return connection.register.change(lambda found: make_settings(found, **changes))
 
     def pause(self) -> None:
         """Refuse claims from now on, for all workers; what is claimed is finished, enqueueing goes on."""
-        for agents in self.connect().lanes.all():
-            agents.lane.committer.commit(Pause(True), fresh=True)
+        self._set_paused(range(self.connect().register.current().lanes_served), paused=True)
 
     def resume(self) -> None:
         """Allow claims again."""
-        for agents in self.connect().lanes.all():
-            agents.lane.committer.commit(Pause(False), fresh=True)
+        self._set_paused(range(self.connect().register.current().lanes_served), paused=False)
+
+    def _is_paused(self) -> bool:
+        committer = self.connect().lane.committer
+        committer.read()
+        return committer.ledger.paused
+
+    def _set_paused(self, lanes: Iterable[int], *, paused: bool) -> None:
+        for number in lanes:
+            self.connect().lanes.of(number).lane.committer.commit(Pause(paused), fresh=True)
 
     def truncate(self, *, dead_letters: bool = False) -> int:
         """Throw away every message that waits or is being processed, and return how many; live claims are fenced off.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from s3queue.core.claiming import RESCUE_MARGIN_MS, Listing
 from s3queue.core.draft import Draft
 from s3queue.core.keys import count_of, visible_at_ms_of
-from s3queue.core.ledger import Leader, Part, Ticket, split
+from s3queue.core.ledger import Leader, Part, Ticket, held_by, split
 
 MAX_PARTS = 3_000
 """How many shares of objects a ledger may hold before no more are assigned: each commit writes them all."""
@@ -70,15 +70,9 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a coordinator's proposal came to. ``refused``: somebody else leads, or nobody does.
-
-    ``silent``: workers that did not claim in time what was assigned to them. ``full``: there was more than all could
-    hold.
-    """
+    """What a coordinator's proposal came to: tickets assigned. ``refused``: somebody else leads, or nobody does."""
 
     tickets: tuple[Ticket, ...] = ()
-    silent: tuple[str, ...] = ()
-    full: bool = False
     refused: bool = False
 
 
@@ -105,21 +99,18 @@ class Publish:
             return Published(refused=True)
         if draft.paused:
             return Published()
-        silent = self._take_back(draft, now)
+        self._take_back(draft, now)
         rooms = _Rooms(draft, besides=self.worker)
         made = [*self._assign_free(draft, rooms, now), *self._assign_listed(draft, rooms, now)]
-        return Published(tuple(made), tuple(silent), full=rooms.next() is None)
+        return Published(tuple(made))
 
-    def _take_back(self, draft: Draft, now: int) -> list[str]:
-        """End the assignments that nobody claimed in time; return to whom they were."""
-        silent: dict[str, None] = {}
+    @staticmethod
+    def _take_back(draft: Draft, now: int) -> None:
+        """End the assignments that nobody claimed in time."""
         for ticket in list(draft.tickets.values()):
             if ticket.assigned_to and ticket.assigned_until_ms <= now:
-                silent[ticket.assigned_to] = None
+                draft.rooms.pop(ticket.assigned_to, None)
                 draft.put(unassigned(ticket))
-        for worker in silent:
-            draft.rooms.pop(worker, None)
-        return list(silent)
 
     def _assign_free(self, draft: Draft, rooms: _Rooms, now: int) -> list[Ticket]:
         made = []
@@ -184,11 +175,7 @@ class _Rooms:
     """How much each worker can be given, the busy ones first."""
 
     def __init__(self, draft: Draft, besides: str) -> None:
-        held: dict[str, int] = {}
-        for ticket in draft.tickets.values():
-            worker = ticket.worker if ticket.claimed else ticket.assigned_to
-            if worker:
-                held[worker] = held.get(worker, 0) + ticket.size
+        held = held_by(draft.tickets.values())
         self._left = {worker: room - held.get(worker, 0) for worker, room in draft.rooms.items() if worker != besides}
         self._order = sorted(self._left, key=lambda worker: (-held.get(worker, 0), worker), reverse=True)
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from s3queue.errors import InvalidName, InvalidSetting
 
 MAX_PRIORITY = 9
+MAX_LANES = 256
 MAX_MESSAGES_PER_OBJECT = 1000
 
 _QUEUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
@@ -163,6 +164,8 @@ def lane_of_letter(name: str) -> int:
 def parse_letter(name: str) -> tuple[int, str] | None:
     """Return (dead_at_ms, message id) of a dead letter's name; None for a foreign one."""
     match = _LETTER.fullmatch(name)
+    if match is not None and match[3] is not None and not 0 < int(match[3]) < MAX_LANES:
+        return None
     return (int(match[1]), match[2]) if match else None
 
 

@@ -182,6 +182,16 @@ class Ledger:
         return names
 
 
+def held_by(tickets: Iterable[Ticket]) -> dict[str, int]:
+    """Return how many messages each worker holds or is assigned."""
+    held: dict[str, int] = {}
+    for ticket in tickets:
+        worker = ticket.worker or ticket.assigned_to
+        if worker:
+            held[worker] = held.get(worker, 0) + ticket.size
+    return held
+
+
 def ranges_of(indices: Iterable[int]) -> Ranges:
     """Return the ranges that cover exactly ``indices``."""
     ranges: list[tuple[int, int]] = []

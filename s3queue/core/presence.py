@@ -20,7 +20,7 @@ MISSED = 3
 class Presence:
     """A worker's entry. ``interval_ms``: when the next heartbeat is due; ``capacity``: how many messages it would hold.
 
-    ``instance`` names the process, as two may be given one worker id. ``requests`` are billed requests by verb since
+    ``instance`` names the process, as two may be given one worker id. ``requests`` are those to the store by verb since
     the start, ``commits`` and ``lost_races`` those of ledgers, ``running`` the ids of messages whose handlers run, some of them.
     """
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from s3queue.core.keys import MAX_PRIORITY, group_mark
+from s3queue.core.keys import MAX_LANES, MAX_PRIORITY, group_mark
 from s3queue.core.retry import STRATEGIES, RetryPolicy
 from s3queue.errors import InvalidSetting
 
 MAX_VISIBILITY_S = 12 * 3600
 MAX_DEDUP_S = 366 * 86_400
 MAX_KEPT_S = 10 * 366 * 86_400
-MAX_LANES = 256
 ORDERS = ("fifo", "lifo", "strict", "strict-group")
 """Oldest or newest first as far as is cheap; or, at the price of waiting, in the order of enqueueing, one at a time in
 the whole queue or in each group."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from s3queue.core.ledger import Leader, Ledger
+from s3queue.core.ledger import Leader, Ledger, held_by
 from s3queue.core.transitions import Lead, Listing, Publish, Published
 from s3queue.protocol.lane import Lane
 
@@ -24,9 +24,10 @@ _TTL_MARGIN_MS = 5_000
 
 
 def idle_poll_s(fleet: int, max_poll_s: float = MAX_POLL_S) -> float:
-    """Return how seldom each of so many idle workers looks for assignments: up to forty cost twelve times what four do.
+    """Return how seldom, in seconds, each of so many idle workers looks for assignments.
 
-    Beyond forty they look more and more seldom, up to six times ``max_poll_s``, so that it does not matter how many idle.
+    ``max_poll_s`` in fleets of up to forty; beyond, ever more seldom, so that the looks of all cost what those of forty
+    do, up to six times that.
     """
     return max_poll_s * min(max(fleet / 40, 1.0), 6.0)
 
@@ -46,7 +47,6 @@ class Coordinator:
         self._epoch = 0
         self._seen_epoch = 0
         self.at_home = True
-        self.overflows = False
 
     @property
     def instance(self) -> str:
@@ -121,10 +121,7 @@ class Coordinator:
 
     def demand(self, ledger: Ledger) -> int:
         """Return how many messages the others would take beside what they hold."""
-        held: dict[str, int] = {}
-        for ticket in ledger.tickets.values():
-            worker = ticket.worker or ticket.assigned_to
-            held[worker] = held.get(worker, 0) + ticket.size
+        held = held_by(ledger.tickets.values())
         me = self._lane.worker
         return sum(max(0, room - held.get(worker, 0)) for worker, room in ledger.rooms.items() if worker != me)
 
@@ -138,7 +135,6 @@ class Coordinator:
 
     def published(self, reply: Published) -> None:
         """Take note of what became of a proposal."""
-        self.overflows = reply.full
         if reply.tickets:
             messages = sum(ticket.size for ticket in reply.tickets)
             self._lane.events.emit(

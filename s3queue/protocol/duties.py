@@ -82,7 +82,7 @@ class Duties:
         """Raise or lower the number of lanes if they are tuned automatically; return how many there are then."""
         settings, living = self._lane.settings(), self.registry.living()
         seen, self._contention = self._contention.until(self._lane.clock.monotonic(), living)
-        if not settings.lanes_auto or settings.strict:
+        if not settings.lanes_auto or settings.strict or self._lane.committer.ledger.paused:
             return settings.lanes
         lanes = advise(settings.lanes, len(living), seen)
         if lanes == settings.lanes:

@@ -53,6 +53,10 @@ class Standing:
     note: Callable[[Any], object] = field(default=bool)
     telemetry: Telemetry = OFF
 
+    def is_present(self, now: float) -> bool:
+        """Whether nobody may take this process for dead at ``now`` (monotonic), so that it can rely on what it claims."""
+        return self.present_since <= now < self.present_until
+
 
 @dataclass(slots=True)
 class Lane:

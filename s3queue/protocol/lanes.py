@@ -7,7 +7,8 @@ so that none is left without a coordinator.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from s3queue.core.message import Failure
@@ -63,28 +64,31 @@ class Agents:
 
 
 class Lanes:
-    """The lanes in use, made as the settings ask for them."""
+    """The lanes in use, made as the settings ask for them; safe to share between threads."""
 
     def __init__(self, make: Callable[[int], Lane], settings: Callable[[], Settings]) -> None:
         self._make, self._settings = make, settings
         self.first = Agents(make(0))
-        self.known = [self.first]
-        """The lanes that this process has had to do with."""
+        self._agents = {0: self.first}
+        self._lock = threading.Lock()
 
-    def all(self) -> Sequence[Agents]:
+    @property
+    def known(self) -> list[Agents]:
+        """The lanes that this process has had to do with."""
+        return list(self._agents.values())
+
+    def all(self) -> list[Agents]:
         """Return the agents of every lane that may hold messages, by number."""
-        for number in range(len(self.known), self._settings().lanes_served):
-            agents = Agents(self._make(number))
-            self.known.append(agents)
-        return self.known
+        return [self.of(number) for number in range(self._settings().lanes_served)]
 
     def of(self, number: int) -> Agents:
-        """Return the agents of a lane."""
-        served = self.all()
-        if number >= len(served):  # a name of a lane that the settings in hand do not know yet
-            for missing in range(len(served), number + 1):
-                self.known.append(Agents(self._make(missing)))
-        return self.known[number]
+        """Return the agents of a lane, even of one that the settings in hand do not know (yet): a dead letter may name it."""
+        with self._lock:
+            agents = self._agents.get(number)
+            if agents is None:
+                # A new mapping each time, so that others may go through the old one meanwhile.
+                self._agents = {**self._agents, number: (agents := Agents(self._make(number)))}
+            return agents
 
 
 class Consumer:

@@ -37,6 +37,8 @@ class Registration:
         self._capacity = 0
         self._written = False
         self._left = False
+        # What is claimed before the first heartbeat may be taken for that of a dead predecessor of the same name.
+        lane.standing.present_since = float("inf")
 
     def step(self) -> bool:
         """Write a heartbeat if it is due, or what the worker can hold has changed much; return whether it was written."""
@@ -62,10 +64,10 @@ class Registration:
         )
         trusted_until = now + _TRUST * entry.silence_ms / 1000
         # Should its answer be lost, either entry may be there: the one that ends sooner counts.
-        before = lane.standing.present_until
+        before, name, first = lane.standing.present_until, lane.worker, not self._written
         lane.standing.present_until = min(before, trusted_until)
         self._write(entry)
-        if lane.clock.monotonic() >= before:
+        if first or lane.worker != name or lane.clock.monotonic() >= before:
             lane.standing.present_since = lane.clock.monotonic()
         lane.standing.present_until = trusted_until
         self._interval_ms, self._due_at, self._capacity = interval_ms, now + interval_ms / 1000, said.capacity

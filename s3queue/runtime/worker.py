@@ -107,6 +107,7 @@ class Worker:
         self._finished.set()
         self._consumer: Consumer
         self._executor: Executor
+        self._leave: Callable[[], None] = lambda: None
 
     # -- control --
 
@@ -188,9 +189,13 @@ class Worker:
         self._executor = self._make_executor(runner)
         readers = Readers()
         before, connection.standing.spread = connection.standing.spread, readers
-        self._membership = Membership(connection, self._monitor, self._executor, self._want, self.queue.meter)
         heeding = Heeding(connection.hints, self._consumer, self._tuning.concurrency, self.hinted)
-        steps = (heeding.step,) if self._burst else (heeding.step, *self._membership.steps())
+        steps: list[Callable[[], object]] = [heeding.step]
+        if not self._burst:
+            member = Membership(connection, self._monitor, self._executor, self._want, self.queue.meter)
+            self._leave = member.leave
+            self._try(member.registration.step, "writing the first heartbeat")
+            steps += member.steps()
         maintenance = Maintenance(
             connection, self._monitor, self._report, self._report_interval_s, clock=self._clock, steps=steps
         )
@@ -270,6 +275,7 @@ class Worker:
         room = self._room()
         follows = self._pending_since is not None and self._consumer.others_wait  # an outcome lets them have their turn
         looks = (room > 0 and follows) or (now >= self._polling.due_at and (room > 0 or self._consumer.leads))
+        looks = looks and self._consumer.lane.standing.is_present(now)  # else it could rely on nothing that it claims
         lingered = self._pending_since is not None and now - self._pending_since >= LINGER_S
         if looks or lingered or self._consumer.needs_extension():
             self._exchange(room if looks else 0, now, looks=looks)
@@ -356,7 +362,7 @@ class Worker:
             self._try(lambda: consumer.exchange(0), "recording outcomes")
         if self._failed_by is None:  # else the leases run out by themselves, sooner than a store that is down is back
             self._try(lambda: consumer.release(self._executor.running()), "releasing messages")
-            self._try(self._membership.leave, "leaving the fleet")
+            self._try(self._leave, "leaving the fleet")
 
     def _try(self, act: Callable[[], object], doing: str) -> None:
         try:

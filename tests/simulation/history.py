@@ -165,6 +165,8 @@ class History:
         handle = delivery.handle
         ticket = self.ledger.tickets.get(handle.ticket_id)
         holds = ticket is not None and ticket.token == handle.token
+        if ticket is not None and self.check_leases and self._taken_for_dead(ticket.worker):
+            self.violation(f"one unexpired claim: {delivery.id} runs on {ticket.worker}, which may be taken for dead")
         if not holds and self.check_leases and not self.operated:
             self.violation(f"one unexpired claim: {delivery.id} runs under token {handle.token}, which holds nothing")
 

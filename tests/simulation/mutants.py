@@ -22,6 +22,7 @@ from s3queue.protocol import consumer, dedup, janitor, journal
 from s3queue.protocol.committer import Committer
 from s3queue.protocol.janitor import Janitor
 from s3queue.protocol.lane import Lane
+from s3queue.protocol.outcomes import Delivery
 from s3queue.protocol.sweeper import Sweeper
 from s3queue.store.port import OVERWRITE
 from s3queue.store.record import Record, Version
@@ -242,6 +243,15 @@ def _replays_uncounted() -> Any:
     return patch.object(Draft, "count", count)
 
 
+def _always_present() -> Any:
+    """Rely on a claim whatever became of the heartbeat."""
+
+    def is_trusted(self: consumer.LaneConsumer, delivery: Delivery) -> bool:
+        return not delivery.lease.lost and self.lane.clock.monotonic() < delivery.lease.trusted_until
+
+    return patch.object(consumer.LaneConsumer, "is_trusted", is_trusted)
+
+
 def _unpinned() -> Any:
     return patch.object(Draft, "pin", lambda self, name, by: None)
 
@@ -288,6 +298,7 @@ MUTANTS = (
     Mutant("written under its own name", "a key's message is written under the name reserved", _under_own_name),
     Mutant("never extended", "no message runs twice without a fault", _never_extended, ("calm",)),
     Mutant("delivered twice", "a claim delivers a message once", _delivered_twice, ("calm",)),
+    Mutant("heartbeat not needed", "a worker that may be taken for dead relies on nothing", _always_present),
     Mutant("nothing pinned", "what a claim takes is held while it takes it", _unpinned),
 )
 """Each must be caught; :mod:`tests.simulation.test_mutants` says within how many seeds."""

@@ -265,6 +265,8 @@ class Run:
                 if member and registration is None:
                     consumer.coordinate()
                     registration = Registration(connection.lane, partial(self._presence, consumer))
+                if registration is not None:
+                    registration.step()
                 got = consumer.exchange(random.choice((0, 1, 3, 8, 20)), look=True)
                 for delivery in got:
                     self._execute(actor, consumer, delivery)
@@ -273,7 +275,6 @@ class Run:
                 if random.random() < (0.5 if consumer.pending() else 0.3):  # else with the next claim
                     consumer.exchange(0)
                 if registration is not None:
-                    registration.step()
                     connection.duties.step()
                 self._tidy(connection)
             except S3QueueError as error:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,14 +12,6 @@ ROUNDS = 3
 """How often each storm is played."""
 LIMIT = 10
 """Within how many seeds each missing rule must be noticed."""
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Leave out the engine's log: it tells of every fault."""
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("storm", STORMS)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from itertools import count, islice
 
 import pytest
@@ -22,14 +20,6 @@ WITHIN = {
     "tick by the clock": 2,
 }
 """Within how many seeds, of the storms where it shows, each mutant is caught."""
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Leave out the engine's log: it tells of every fault."""
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))

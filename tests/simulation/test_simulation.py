@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -20,14 +18,6 @@ from tests.simulation.storms import STORMS
 
 SEEDS = 13 * len(STORMS)
 BATCHES = 8
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Leave out the engine's log: it tells of every fault."""
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 def replay(outcome: Outcome) -> str:
