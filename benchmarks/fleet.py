@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from s3queue.core.codec import decode_ledger
+from s3queue.core.ledger import Leader
 from s3queue.core.presence import Presence
 from s3queue.errors import S3QueueError
 from s3queue.ids import SeededIds
@@ -245,14 +247,11 @@ class Fleet:
 
     def run(self, seconds: float, *, settle_s: float = 10.0) -> Bill:
         """Run the fleet and return the bill of ``seconds`` after the first ``settle_s``, in which everybody comes to work."""
-        for number in range(self.workers):
-            self.world.spawn(f"w{number}", self._work, at_s=START_S + self.world.random.random())
-        if self.rate:
-            self.world.spawn("p", self._produce, at_s=START_S + 1)
-        self.world.run(START_S + settle_s, max_steps=1_000_000_000)
+        self._begin()
+        self._pass(settle_s)
         before, enqueued, completed = self._counts(), self.enqueued, self.completed
         self.waits_ms.clear()
-        self.world.run(START_S + settle_s + seconds, max_steps=1_000_000_000)
+        self._pass(seconds)
         counts = {line: count - before.get(line, 0) for line, count in self._counts().items()}
         lanes = self.played[0].connection.lane.settings().lanes
         for actor in self.world.actors:
@@ -260,6 +259,34 @@ class Fleet:
                 raise actor.error
         self.world.kill_all()
         return self._bill(counts, self.enqueued - enqueued, self.completed - completed, seconds, lanes)
+
+    def _begin(self) -> None:
+        """Let everybody come to work, once."""
+        if self.world.actors:
+            return
+        for number in range(self.workers):
+            self.world.spawn(f"w{number}", self._work, at_s=START_S + self.world.random.random())
+        if self.rate:
+            self.world.spawn("p", self._produce, at_s=START_S + 1)
+
+    def _pass(self, seconds: float) -> None:
+        self.world.run(self.world.now_s + seconds, max_steps=1_000_000_000)
+
+    def lead_after(self, seconds: float) -> Leader:
+        """Let time pass and return who coordinates the first lane then; LookupError if nobody does."""
+        self._begin()
+        self._pass(seconds)
+        key = self.played[0].connection.keys.ledger(0)
+        leader = decode_ledger(self.bucket.objects[key].body, key).led_at(int(self.world.now_s * 1000))
+        if leader is None:
+            raise LookupError(f"nobody coordinates at {self.world.now_s - START_S:.0f} s")
+        return leader
+
+    def kill(self, worker: str) -> None:
+        """End a worker in the middle of whatever it does."""
+        for actor in self.world.actors:
+            if actor.name == worker:
+                self.world.kill(actor)
 
     def _bill(
         self, counts: dict[tuple[str, str, str], int], enqueued: int, completed: int, seconds: float, lanes: int

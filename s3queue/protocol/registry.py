@@ -166,9 +166,10 @@ class Registry:
         return sorted(found, key=lambda entry: entry.worker)
 
     def dead(self) -> list[Presence]:
-        """Return the workers whose heartbeat has stopped."""
-        now = self._lane.now_ms()
-        return [seen.entry for _, seen in sorted(self._seen.items()) if seen.entry.is_dead(now)]
+        """Return the workers whose heartbeat has stopped; never this process, whatever its clock has done since."""
+        now, me = self._lane.now_ms(), self._lane.committer.writer
+        entries = [seen.entry for _, seen in sorted(self._seen.items())]
+        return [entry for entry in entries if entry.is_dead(now) and entry.instance != me]
 
     def is_dead_still(self, entry: Presence) -> bool:
         """Whether the entry, read anew, is the one that was found dead; a GET."""

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from s3queue import Queue
+from s3queue.core.keys import letter_name, message_id_at
 from s3queue.errors import InvalidSetting
+from s3queue.store.port import OVERWRITE
 
 LANES = 4
+_NUMBERS = itertools.count()
 
 
 @pytest.fixture
 def queue() -> Queue:
-    return Queue("laned", url="memory://lanes", lanes=LANES, max_attempts=1, probe=False, prefix=f"{id(object())}/")
+    return Queue("laned", url="memory://lanes", lanes=LANES, max_attempts=1, probe=False, prefix=f"{next(_NUMBERS)}/")
 
 
 def filled(queue: Queue) -> list[int]:
@@ -84,3 +89,33 @@ def test_one_key_makes_one_message_though_the_lanes_are_many(queue: Queue) -> No
 def test_a_strictly_ordered_queue_keeps_one_lane() -> None:
     with pytest.raises(InvalidSetting, match="one lane"):
         Queue("ordered", url="memory://lanes", lanes=2, order="strict")
+
+
+def test_lanes_that_are_opened_while_the_queue_is_paused_are_paused(queue: Queue) -> None:
+    queue.pause()
+    queue.configure(lanes=2 * LANES)
+    for number in range(40):
+        queue.enqueue(number)
+    assert queue.receive(40) == []
+    queue.resume()
+    assert queue.process_once(lambda payload: None) == 40
+
+
+def test_a_foreign_letter_opens_no_lane(queue: Queue) -> None:
+    connection = queue.connect()
+    name = letter_name(1, message_id_at("0" * 20, 0), lane=200)
+    for foreign in (f"{letter_name(1, message_id_at('0' * 20, 0))}.9999", f"{name[:-4]}0000"):
+        connection.store.put(connection.keys.letter(foreign), b"{}", OVERWRITE)
+    connection.store.put(connection.keys.letter(name), b"{}", OVERWRITE)
+    assert list(queue.dlq.names()) == [name]
+    assert queue.dlq.purge() == 1
+    assert len(connection.lanes.all()) == LANES
+
+
+def test_threads_that_ask_for_lanes_at_once_get_the_same() -> None:
+    queue = Queue("threads", url="memory://lanes-threads", lanes=64, probe=False)
+    lanes = queue.connect().lanes
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: [agents.lane for agents in lanes.all()], range(32)))
+    assert [lane.number for lane in found[0]] == list(range(64))
+    assert all(lane is first for each in found for lane, first in zip(each, found[0], strict=True))

@@ -380,15 +380,16 @@ def seeds(storms: tuple[str, ...] = (), first: int = 0) -> Iterator[int]:
 
 
 def scenario(seed: int) -> Scenario:
-    """Return the scenario of a seed: the storms take turns, every other one with an operator."""
+    """Return the scenario of a seed: the storms take turns, every other one with an operator, by turns many coordinate or few."""
     names = list(STORMS)
     storm = STORMS[names[seed % len(names)]]
-    operator = seed // len(names) % 2 == 1
+    turn = seed // len(names)
     return Scenario(
         seed,
         workers=2 + seed % 3,
         faults=replace(storm),
-        operator=operator,
+        operator=turn % 2 == 1,
+        members=0.8 if turn // 2 % 2 == 0 else 0.2,
         poison=storm != CALM,
         night_s=NIGHT_S if names[seed % len(names)] == "night" else 0.0,
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.fleet import Fleet
+from s3queue.protocol.coordinator import LEASE_MS
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.scenario import Outcome, Run, Scenario, play, scenario, seeds
 from tests.simulation.shrink import shrink
@@ -92,3 +93,14 @@ def test_a_fleet_in_virtual_time_keeps_up_and_is_billed() -> None:
     assert 1 < bill.put_list_per_message < 1.5
     assert 1 < bill.get_per_message < 2
     assert 5 < bill.usd_per_million < 8
+
+
+def test_a_coordinator_that_is_killed_is_replaced_within_two_terms() -> None:
+    fleet = Fleet(workers=6, rate=40)
+    leader = fleet.lead_after(20)
+    fleet.kill(leader.worker)
+    successor = fleet.lead_after(2 * LEASE_MS / 1000)
+    assert (successor.worker != leader.worker, successor.epoch) == (True, leader.epoch + 1)
+    done = fleet.completed
+    bill = fleet.run(20)
+    assert fleet.completed - done > 0.9 * bill.enqueued
