@@ -152,7 +152,7 @@ class PlayedWorker:
             self._handle()
             now = self.world.now_s
             room = self._room()
-            looks = now >= self.polling.due_at and (room > 0 or self.consumer.leads)
+            looks = now >= self.polling.next_at(room, leads=self.consumer.leads)
             lingered = self.pending_since is not None and now - self.pending_since >= LINGER_S
             if looks or lingered or self.consumer.needs_extension():
                 self._exchange(room if looks else 0, now, looks=looks)
@@ -200,8 +200,11 @@ class PlayedWorker:
             if short and full:
                 self.prefetch.grow()
             self.claimed_at = now if got else self.claimed_at
-            found, wanted = (room if full else len(got), room) if room else (1, 2)
-            self.polling.found(self.world.now_s, found, wanted, self.ids.random())
+            if room:
+                self.polling.found(self.world.now_s, room if full else len(got), room, self.ids.random())
+            if self.consumer.leads:
+                wait_s = self.consumer.others_poll_s(self.polling.interval_s)
+                self.polling.looked_for_others(now, wait_s, self.ids.random())
 
     def _maintain(self) -> None:
         steps = [
@@ -221,9 +224,7 @@ class PlayedWorker:
         """Sleep until something is due; the rounds in which maintenance has nothing to do are left out when idle."""
         now = self.world.now_s
         idle = not self.consumer.held() and self.pending_since is None
-        times = [now + (2.0 if idle else MAINTENANCE_S)]
-        if room or self.consumer.leads:
-            times.append(self.polling.due_at)
+        times = [now + (2.0 if idle else MAINTENANCE_S), self.polling.next_at(room, leads=self.consumer.leads)]
         if self.pending_since is not None:
             times.append(self.pending_since + LINGER_S)
         if self.running:

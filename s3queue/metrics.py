@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -25,11 +25,13 @@ class Histogram:
     counts: tuple[int, ...] = (0,) * (len(BUCKETS_S) + 1)
     sum_s: float = 0.0
 
-    def with_one(self, seconds: float) -> Histogram:
-        """Return the histogram with one observation more."""
-        index = bisect_left(BUCKETS_S, seconds)
-        counts = (*self.counts[:index], self.counts[index] + 1, *self.counts[index + 1 :])
-        return Histogram(counts, self.sum_s + seconds)
+    def with_more(self, seconds: Iterable[float]) -> Histogram:
+        """Return the histogram with more observations."""
+        counts, sum_s = list(self.counts), self.sum_s
+        for each in seconds:
+            counts[bisect_left(BUCKETS_S, each)] += 1
+            sum_s += each
+        return Histogram(tuple(counts), sum_s)
 
     @property
     def count(self) -> int:

@@ -184,6 +184,11 @@ class Telemetry:
             made.consumed.add(1, attributes)
         return Processing(_carrier(trace.set_span_in_context(span)), span, self, self._clock.monotonic())
 
+    @property
+    def measures(self) -> bool:
+        """Whether anybody is told."""
+        return self._instruments() is not None
+
     @contextmanager
     def processing(self, delivery: Delivery, *, delivered: bool = True) -> Iterator[Processing]:
         """Measure the block as a handler's run, its span being the current one; the block ends it with the outcome."""
@@ -278,7 +283,7 @@ def with_context(headers: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _imported() -> bool:
-    return any(sys.modules.get(name) is not None for name in ("opentelemetry.trace", "opentelemetry.metrics"))
+    return sys.modules.get("opentelemetry.trace") is not None or sys.modules.get("opentelemetry.metrics") is not None
 
 
 def _somebody_listens() -> bool:

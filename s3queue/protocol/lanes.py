@@ -83,12 +83,14 @@ class Lanes:
 
     def of(self, number: int) -> Agents:
         """Return the agents of a lane, even of one that the settings in hand do not know (yet): a dead letter may name it."""
+        found = self._agents.get(number)
+        if found is not None:  # asked some times for each message, by all handlers: a lock would hold them up
+            return found
         with self._lock:
-            agents = self._agents.get(number)
-            if agents is None:
+            if number not in self._agents:
                 # A new mapping each time, so that others may go through the old one meanwhile.
-                self._agents = {**self._agents, number: (agents := Agents(self._make(number)))}
-            return agents
+                self._agents = {**self._agents, number: Agents(self._make(number))}
+            return self._agents[number]
 
 
 class Consumer:
@@ -138,6 +140,11 @@ class Consumer:
         if self.leads:
             return min(max_poll_s, LEASE_MS / 4000)
         return self.idle_poll_s if self.led else max_poll_s
+
+    def others_poll_s(self, poll_s: float) -> float:
+        """Return how often a coordinator without room for itself looks: for others, or to keep its term if there are none."""
+        led = [agents.lane.committer.ledger for agents in self._lanes.known if agents.consumer.leads]
+        return poll_s if any(len(ledger.rooms) > 1 for ledger in led) else LEASE_MS / 4000
 
     @property
     def settings_age_s(self) -> float:

@@ -178,12 +178,18 @@ class Runner:
     def run(self, delivery: Delivery) -> Recorded:
         """Run the handler in this thread and return the outcome."""
         self.announce(delivery)
-        context = Context(self._consumer, delivery, self._consumer.lane.worker, self._queue)
-        with self._consumer.lane.standing.telemetry.processing(delivery) as processing:
-            decision, value = call(self.handler, self._takes, delivery.message.payload, context, manual=self._manual)
-            recorded = self.conclude(delivery, decision, value)
+        telemetry = self._consumer.lane.standing.telemetry
+        if not telemetry.measures:
+            return self._run(delivery)
+        with telemetry.processing(delivery) as processing:
+            recorded = self._run(delivery)
             processing.end(recorded)
         return recorded
+
+    def _run(self, delivery: Delivery) -> Recorded:
+        context = Context(self._consumer, delivery, self._consumer.lane.worker, self._queue)
+        decision, value = call(self.handler, self._takes, delivery.message.payload, context, manual=self._manual)
+        return self.conclude(delivery, decision, value)
 
     def announce(self, delivery: Delivery) -> None:
         """Tell that the handler begins."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Literal
 
 from s3queue.clock import Clock, to_datetime
+from s3queue.core.transitions import Outcome
 from s3queue.errors import S3QueueError
 from s3queue.metrics import Fleet, Histogram, Rates, Seen, Snapshot, by_verb, fleet_of
 from s3queue.protocol.lane import Lane
@@ -39,8 +41,9 @@ class Monitor:
     """
 
     def __init__(self, queue: Queue, clock: Clock, *, coordinated: bool) -> None:
-        self.processed = 0
-        self.failed = 0
+        self._processed = 0
+        self._failed = 0
+        self._ended: deque[tuple[Outcome, float]] = deque()
         self.phase: Phase = "new"
         self.last_error: S3QueueError | None = None
         self._queue, self._clock, self._coordinated = queue, clock, coordinated
@@ -70,13 +73,34 @@ class Monitor:
 
     def took(self, recorded: Recorded, seconds: float) -> None:
         """Take note of an attempt that ended after its handler's ``seconds``."""
+        self._ended.append((recorded.outcome, seconds))  # counted later: handlers must not wait for each other here
+
+    def _count(self) -> None:
+        """Count what ended since the last time; for who holds the lock."""
+        outcomes = []
+        while self._ended:
+            outcomes.append(self._ended.popleft())
+        if not outcomes:
+            return
+        completed = [outcome.latency_ms / 1000 for outcome, _ in outcomes if outcome.kind == "completed"]
+        self._handling = self._handling.with_more(seconds for _, seconds in outcomes)
+        self._latency = self._latency.with_more(completed)
+        self._processed += len(outcomes)
+        self._failed += len(outcomes) - len(completed)
+
+    @property
+    def processed(self) -> int:
+        """How many attempts were made."""
         with self._lock:
-            self.processed += 1
-            self._handling = self._handling.with_one(seconds)
-            if recorded.outcome.kind == "completed":
-                self._latency = self._latency.with_one(recorded.outcome.latency_ms / 1000)
-            else:
-                self.failed += 1
+            self._count()
+            return self._processed
+
+    @property
+    def failed(self) -> int:
+        """How many of them failed."""
+        with self._lock:
+            self._count()
+            return self._failed
 
     def sample(self) -> None:
         """Take note of the totals, for rates, and of whether the store answers; to be called about once a second."""
@@ -89,6 +113,7 @@ class Monitor:
                 self._unreachable_since_ms = None
             elif bad > before[1] and self._unreachable_since_ms is None:
                 self._unreachable_since_ms = self._clock.now_ms()
+            self._count()
             self._rates.note(self._clock.monotonic(), self._totals(by_verb(requests)))
 
     # -- asked by others --
@@ -99,6 +124,7 @@ class Monitor:
         requests = self._queue.meter.snapshot()
         committers = [lane.committer for lane in self._lanes()]
         with self._lock:
+            self._count()
             now = self._clock.monotonic()
             rates = self._rates.per_second(now, self._totals(by_verb(requests)))
             return Snapshot(
@@ -106,8 +132,8 @@ class Monitor:
                 queue=self._queue.name,
                 at_ms=self._now_ms(),
                 uptime_s=round(now - self._made_at, 3),
-                processed=self.processed,
-                failed=self.failed,
+                processed=self._processed,
+                failed=self._failed,
                 processed_per_s=rates.pop("processed"),
                 running=self._running(),
                 held=self._held(),
@@ -165,7 +191,7 @@ class Monitor:
     # -- inside --
 
     def _totals(self, requests: Mapping[str, int]) -> dict[str, int]:
-        return {"processed": self.processed, **requests}
+        return {"processed": self._processed, **requests}
 
     def _now_ms(self) -> int:
         """Return store time if the store has been reached."""

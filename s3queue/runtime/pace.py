@@ -66,9 +66,21 @@ class Polling:
     interval_s: float
     max_interval_s: float
     due_at: float = 0.0
+    others_due_at: float = 0.0
     _current_s: float = 0.0
     _heeded_at: float = float("-inf")
     _hinted_at: float | None = None
+
+    def next_at(self, room: int, *, leads: bool) -> float:
+        """Return when to look next: with room for oneself, or as coordinator for others when there is none."""
+        return self.due_at if room > 0 else self.others_due_at if leads else float("inf")
+
+    def looked_for_others(self, now: float, wait_s: float, random: float) -> None:
+        """Take note of a look by a coordinator: another for others alone is due in ``wait_s`` seconds or so.
+
+        When it looks for itself is another matter: its own claims must not wait for that.
+        """
+        self.others_due_at = now + wait_s * (0.75 + 0.5 * random)
 
     def hint(self, now: float, random: float) -> None:
         """Take note of a hint that there are messages; in any thread."""
@@ -97,3 +109,4 @@ class Polling:
     def failed(self, now: float, random: float) -> None:
         """Take note of a look that failed."""
         self.found(now, 0, 1, random)
+        self.others_due_at = self.due_at

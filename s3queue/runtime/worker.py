@@ -100,6 +100,7 @@ class Worker:
         self._claimed_at = float("-inf")
         self._saw_nothing = False
         self._failed_by: S3QueueError | None = None
+        self._low_water = 0
         self._stop_requested = False
         self._pending_since: float | None = None
         self._thread: threading.Thread | None = None
@@ -253,13 +254,16 @@ class Worker:
             self._prefetch.observe(seconds)
             if self._pending_since is None:
                 self._pending_since = self._clock.monotonic()
-        if self._executor.waiting() <= self._low_water():
+        if self._executor.waiting() <= self._low_water:
             self._wake.set()
 
-    def _low_water(self) -> int:
-        return self._want() // 2
-
     def _want(self) -> int:
+        """Return how many messages to hold; reckoned once a turn, as handlers ask after each message."""
+        want = self._reckon()
+        self._low_water = want // 2
+        return want
+
+    def _reckon(self) -> int:
         lane = self._consumer.lane
         if lane.settings().max_attempts == 1:
             return self._tuning.concurrency  # a crash would cost what is held in advance its only attempt
@@ -274,7 +278,7 @@ class Worker:
         self._executor.check()
         room = self._room()
         follows = self._pending_since is not None and self._consumer.others_wait  # an outcome lets them have their turn
-        looks = (room > 0 and follows) or (now >= self._polling.due_at and (room > 0 or self._consumer.leads))
+        looks = (room > 0 and follows) or now >= self._polling.next_at(room, leads=self._consumer.leads)
         looks = looks and self._consumer.lane.standing.is_present(now)  # else it could rely on nothing that it claims
         lingered = self._pending_since is not None and now - self._pending_since >= LINGER_S
         if looks or lingered or self._consumer.needs_extension():
@@ -323,16 +327,16 @@ class Worker:
             self._claimed_at = now
         # While messages are held, others may be kept back from this worker: see Claim.suspects.
         self._saw_nothing = idle and not got and not self._consumer.may_be_more
-        found, wanted = (room if full else got, room) if room else (1, 2)  # without room it looked for others
-        polling.found(self._clock.monotonic(), found, wanted, random)
+        if room:
+            polling.found(self._clock.monotonic(), room if full else got, room, random)
+        if self._consumer.leads:
+            polling.looked_for_others(now, self._consumer.others_poll_s(polling.interval_s), random)
 
     def _wait(self, room: int, now: float) -> None:
         """Sleep until something may be due."""
         self._wake.clear()
         # What handlers did between the look and the clear is seen within a tick; hints are in due_at, read after it.
-        times = [now + _TICK_S]
-        if room or self._consumer.leads:
-            times.append(self._polling.due_at)
+        times = [now + _TICK_S, self._polling.next_at(room, leads=self._consumer.leads)]
         if self._pending_since is not None:
             times.append(self._pending_since + LINGER_S)
         self._wake.wait(max(0.001, min(times) - now))

@@ -76,7 +76,7 @@ def test_a_rate_of_no_time_is_no_burst() -> None:
 
 @pytest.mark.parametrize(("seconds", "index"), [(0, 0), (0.005, 0), (0.0051, 1), (3600, 15), (3601, 16)])
 def test_a_histogram_counts_up_to_its_bounds(seconds: float, index: int) -> None:
-    counts = Histogram().with_one(seconds).counts
+    counts = Histogram().with_more([seconds]).counts
     assert (counts[index], sum(counts), len(counts)) == (1, 1, len(BUCKETS_S) + 1)
 
 
@@ -95,7 +95,7 @@ def samples(snapshot: Snapshot, accept: str = "") -> dict[tuple[str, tuple[tuple
 
 def test_every_number_reaches_prometheus() -> None:
     fleet = Fleet(12, (Leadership(0, "w", 7, True), Leadership(1)), 1, 2, 3, True)
-    latency = Histogram().with_one(0.3).with_one(0.4).with_one(9000)
+    latency = Histogram().with_more([0.3, 0.4, 9000])
     requests = {("PUT", "ledger", "ok"): 5, ("PUT", "ledger", "lost"): 2, ("GET", "inbox", "throttled"): 4}
     snap = Snapshot(
         "w", "jobs", NOW, 60.5, 11, 6, 0.25, 8, 9, 10, 13, requests, {"PUT": 0.5}, fleet, latency, Histogram()
