@@ -39,10 +39,9 @@ def one_by_one(function: Callable[[Any], Any], items: Iterable[Any], /) -> list[
 class Standing:
     """What a process is to the others: its worker id, and until when (monotonic) nobody takes it for dead.
 
-    ``present_until`` is without end for a process that is in no registry;
-    ``present_since`` is when it was last back after it might have been taken for dead. ``capacity``: how many messages it would
-    hold if there were as many. ``note`` takes down each outcome of its own
-    that was recorded; ``telemetry`` measures what it does.
+    ``present_until`` is without end for a process that is in no registry; ``present_since`` is when it was last back
+    after it might have been taken for dead. ``capacity``: how many messages it would hold if there were as many. ``note``
+    takes down each outcome of its own that was recorded; ``telemetry`` measures what it does.
     """
 
     worker: str
@@ -52,10 +51,6 @@ class Standing:
     spread: Spread = field(default=one_by_one)
     note: Callable[[Any], object] = field(default=bool)
     telemetry: Telemetry = OFF
-
-    def is_present(self, now: float) -> bool:
-        """Whether nobody may take this process for dead at ``now`` (monotonic), so that it can rely on what it claims."""
-        return self.present_since <= now < self.present_until
 
 
 @dataclass(slots=True)
@@ -89,6 +84,11 @@ class Lane:
     def spread(self) -> Spread:
         """How work is spread over threads, if there are any."""
         return self.standing.spread
+
+    @property
+    def is_present(self) -> bool:
+        """Whether nobody may take this process for dead now, so that it can rely on what it claims."""
+        return self.standing.present_since <= self.clock.monotonic() < self.standing.present_until
 
     @property
     def seal(self) -> Seal:

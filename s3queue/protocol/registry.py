@@ -6,6 +6,7 @@ it for dead. So a dead worker's claims can be rescued before their leases end, a
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -27,7 +28,10 @@ _SOONEST_S = 2.0
 
 
 class Registration:
-    """This process' entry in the registry. ``describe`` tells what it does now; its name and times are filled in here."""
+    """This process' entry in the registry; safe to share between threads.
+
+    ``describe`` tells what it does now; its name and times are filled in here.
+    """
 
     def __init__(self, lane: Lane, describe: Callable[[], Presence]) -> None:
         self._lane, self._describe = lane, describe
@@ -37,13 +41,16 @@ class Registration:
         self._capacity = 0
         self._written = False
         self._left = False
+        self._lock = threading.Lock()
         # What is claimed before the first heartbeat may be taken for that of a dead predecessor of the same name.
         lane.standing.present_since = float("inf")
 
     def step(self) -> bool:
         """Write a heartbeat if it is due, or what the worker can hold has changed much; return whether it was written."""
-        if self._left:
-            return False
+        with self._lock:
+            return not self._left and self._step()
+
+    def _step(self) -> bool:
         now, said = self._lane.clock.monotonic(), self._describe()
         soon = now >= self._due_at - self._interval_ms / 1000 + _SOONEST_S
         grown = said.capacity >= 2 * self._capacity or (said.held > 0 and self._interval_ms > BEAT_MS)
@@ -103,10 +110,11 @@ class Registration:
 
     def leave(self) -> None:
         """Take the entry out: this process works no more and holds nothing."""
-        self._left, self._lane.standing.present_until = True, float("inf")
-        if self._written:
-            self._lane.store.delete(self._record.key)
-            self._written = False
+        with self._lock:
+            self._left, self._lane.standing.present_until = True, float("inf")
+            if self._written:
+                self._lane.store.delete(self._record.key)
+                self._written = False
 
 
 @dataclass(frozen=True, slots=True)

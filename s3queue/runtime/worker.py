@@ -103,12 +103,12 @@ class Worker:
         self._low_water = 0
         self._stop_requested = False
         self._pending_since: float | None = None
-        self._thread: threading.Thread | None = None
         self._finished = threading.Event()
         self._finished.set()
         self._consumer: Consumer
         self._executor: Executor
-        self._leave: Callable[[], None] = lambda: None
+        self._leave: Callable[[], object] = lambda: None
+        self._beat: Callable[[], object] = lambda: None
 
     # -- control --
 
@@ -140,8 +140,7 @@ class Worker:
     def start(self) -> None:
         """Run in a thread of its own; :meth:`stop` ends it. What ends it otherwise is logged, and kept in ``error``."""
         self._finished.clear()
-        self._thread = threading.Thread(target=self.run, name="s3queue-worker", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self.run, name="s3queue-worker", daemon=True).start()
 
     def stop(self, *, wait: bool = True, timeout: float | None = None) -> bool:
         """Stop in good order: take nothing more, finish what runs, release the rest. Return whether it has ended."""
@@ -194,8 +193,7 @@ class Worker:
         steps: list[Callable[[], object]] = [heeding.step]
         if not self._burst:
             member = Membership(connection, self._monitor, self._executor, self._want, self.queue.meter)
-            self._leave = member.leave
-            self._try(member.registration.step, "writing the first heartbeat")
+            self._leave, self._beat = member.leave, member.registration.step
             steps += member.steps()
         maintenance = Maintenance(
             connection, self._monitor, self._report, self._report_interval_s, clock=self._clock, steps=steps
@@ -279,12 +277,19 @@ class Worker:
         room = self._room()
         follows = self._pending_since is not None and self._consumer.others_wait  # an outcome lets them have their turn
         looks = (room > 0 and follows) or now >= self._polling.next_at(room, leads=self._consumer.leads)
-        looks = looks and self._consumer.lane.standing.is_present(now)  # else it could rely on nothing that it claims
+        looks = looks and self._is_present()
         lingered = self._pending_since is not None and now - self._pending_since >= LINGER_S
         if looks or lingered or self._consumer.needs_extension():
             self._exchange(room if looks else 0, now, looks=looks)
         else:
             self._wait(room, now)
+
+    def _is_present(self) -> bool:
+        """Whether this worker can rely on what it claims; its heartbeat is written first if that is why not."""
+        lane = self._consumer.lane
+        if not lane.is_present:
+            self._try(self._beat, "writing a heartbeat")
+        return lane.is_present
 
     def _room(self) -> int:
         waiting, want = self._executor.waiting(), self._want()
@@ -374,8 +379,6 @@ class Worker:
         except S3QueueError as error:
             self._failed_by = error
             self.queue.events.emit("error", error=error, doing=doing)
-
-    # -- looking --
 
     @property
     def processed(self) -> int:

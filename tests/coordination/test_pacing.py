@@ -52,3 +52,12 @@ def test_a_hint_never_delays_a_look() -> None:
     polling.found(101, 8, 8, 0.5)
     polling.hint(101.01, 0)
     assert polling.due_at == 101
+
+
+def test_a_look_for_others_does_not_put_off_ones_own() -> None:
+    polling = Polling(1.0, 5.0)
+    polling.found(100, 10, 10, 0.5)
+    polling.looked_for_others(100, 4.0, 0.5)
+    assert polling.next_at(10, leads=True) == 100
+    assert polling.next_at(0, leads=True) == 104
+    assert polling.next_at(0, leads=False) == float("inf")

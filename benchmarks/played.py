@@ -1,0 +1,189 @@
+"""A worker played in virtual time: the engine's agents and pace, with threads and handlers that only take time."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from s3queue.core.presence import Presence
+from s3queue.errors import S3QueueError
+from s3queue.ids import SeededIds
+from s3queue.protocol.outcomes import Delivery
+from s3queue.protocol.registry import Registration
+from s3queue.runtime.pace import Polling, Prefetch
+from s3queue.runtime.readers import READERS
+from s3queue.runtime.worker import LINGER_S
+from tests.simulation.bucket import SimStore
+from tests.simulation.world import Actor, SimClock
+
+if TYPE_CHECKING:
+    from benchmarks.fleet import Fleet
+
+CONCURRENCY = 8
+MAINTENANCE_S = 0.25
+MAX_POLL_S = 5.0
+
+
+class FleetStore(SimStore):
+    """A process' store, in which the calls of a block are made by a pool of threads."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._together: list[float] | None = None
+
+    @contextmanager
+    def together(self, width: int) -> Iterator[None]:
+        """Let the calls of the block run ``width`` at a time."""
+        times: list[float] = []
+        self._together = times
+        try:
+            yield
+        finally:
+            self._together = None
+            ends = [0.0] * width  # when each of so many threads is free again
+            for way_there, way_back in zip(times[::2], times[1::2], strict=False):
+                heapq.heapreplace(ends, ends[0] + way_there + way_back)
+            self._world.park(self._actor, max(ends))
+
+    def _latency(self, verb: str) -> float:
+        seconds = super()._latency(verb)
+        if self._together is None:
+            return seconds
+        self._together.append(seconds)
+        return 0.0
+
+
+class PlayedWorker:
+    """A worker as :class:`s3queue.Worker` is one, with handlers that take ``handler_s`` each and do nothing."""
+
+    def __init__(self, fleet: Fleet, actor: Actor) -> None:
+        self.fleet, self.world = fleet, fleet.world
+        self.queue, self.store = fleet.open(actor)
+        self.clock, self.ids = SimClock(fleet.world, actor), SeededIds(actor.name)
+        self.connection = self.queue.connect()
+        self.consumer = self.connection.consumer
+        self.consumer.coordinate(max_poll_s=MAX_POLL_S)
+        self.connection.standing.spread = self._spread
+        self.polling, self.prefetch = Polling(0.25, MAX_POLL_S), Prefetch(CONCURRENCY, 1000)
+        self.registration = Registration(self.connection.lane, self._describe)
+        self.waiting: deque[Delivery] = deque()
+        self.running: list[tuple[float, int, Delivery]] = []
+        self.pending_since: float | None = None
+        self.claimed_at = float("-inf")
+        self.maintained_at = float("-inf")
+
+    def _spread(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> list[Any]:
+        todo = list(items)
+        if len(todo) < 2:
+            return [function(item) for item in todo]
+        with self.store.together(READERS):
+            return [function(item) for item in todo]
+
+    def _describe(self) -> Presence:
+        committers = [agents.lane.committer for agents in self.connection.lanes.known]
+        return Presence(
+            self.queue.worker_id,
+            "",
+            0,
+            0,
+            self._want(),
+            lanes=self.consumer.lanes_worked_in,
+            held=self.consumer.held(),
+            commits=sum(committer.commits for committer in committers),
+            lost_races=sum(committer.lost_races for committer in committers),
+        )
+
+    def _want(self) -> int:
+        lease_s, bytes_each = self.consumer.lane.settings().lease_ms / 1000, self.consumer.mean_bytes
+        standing, read_s = self.connection.standing, self.consumer.mean_read_s
+        standing.capacity = self.prefetch.capacity(lease_s, bytes_each, read_s)
+        return self.prefetch.want(lease_s, bytes_each)
+
+    def run(self) -> None:
+        """Work for ever."""
+        self.registration.step()
+        while True:
+            self._handle()
+            now = self.world.now_s
+            room = self._room()
+            looks = now >= self.polling.next_at(room, leads=self.consumer.leads)
+            lingered = self.pending_since is not None and now - self.pending_since >= LINGER_S
+            if looks or lingered or self.consumer.needs_extension():
+                self._exchange(room if looks else 0, now, looks=looks)
+            if now - self.maintained_at >= MAINTENANCE_S:
+                self.maintained_at = now
+                self._maintain()
+            self._wait(room)
+
+    def _room(self) -> int:
+        want = self._want()
+        if len(self.waiting) > want // 2:
+            return 0
+        return max(0, want - len(self.waiting) - len(self.running))
+
+    def _handle(self) -> None:
+        """End the handlers that are done by now, and begin others."""
+        now = self.world.now_s
+        while self.running and self.running[0][0] <= now:
+            at, _, delivery = heapq.heappop(self.running)
+            self.consumer.record(self.consumer.completed(delivery))
+            self.prefetch.observe(max(self.fleet.handler_s, 0.0005))
+            self.pending_since = self.pending_since or now
+            self.fleet.completed += 1
+            self._begin(at)
+        while self.waiting and len(self.running) < CONCURRENCY:
+            self._begin(now)
+
+    def _begin(self, at: float) -> None:
+        if self.waiting:
+            delivery = self.waiting.popleft()
+            self.fleet.started(delivery)
+            heapq.heappush(self.running, (at + self.fleet.handler_s, id(delivery), delivery))
+
+    def _exchange(self, room: int, now: float, *, looks: bool) -> None:
+        short = not self.waiting or now - self.claimed_at < LINGER_S
+        self.pending_since = None
+        try:
+            got = self.consumer.exchange(room, look=looks, deliver=self.waiting.append)
+        except S3QueueError:
+            self.polling.failed(self.world.now_s, self.ids.random())
+            return
+        if looks:
+            self.polling.max_interval_s = self.consumer.most_idle_s(MAX_POLL_S)
+            full = self.consumer.claimed_in_full
+            if short and full:
+                self.prefetch.grow()
+            self.claimed_at = now if got else self.claimed_at
+            if room:
+                self.polling.found(self.world.now_s, room if full else len(got), room, self.ids.random())
+            if self.consumer.leads:
+                wait_s = self.consumer.others_poll_s(self.polling.interval_s)
+                self.polling.looked_for_others(now, wait_s, self.ids.random())
+
+    def _maintain(self) -> None:
+        steps = [
+            lambda: self.connection.register.refresh(self.consumer.settings_age_s),
+            self.registration.step,
+            self.connection.duties.step,
+        ]
+        for agents in self.connection.lanes.all():
+            steps += [agents.janitor.tick, agents.sweep, agents.flush_deferred]
+        for step in steps:
+            try:
+                step()
+            except S3QueueError:
+                continue
+
+    def _wait(self, room: int) -> None:
+        """Sleep until something is due; the rounds in which maintenance has nothing to do are left out when idle."""
+        now = self.world.now_s
+        idle = not self.consumer.held() and self.pending_since is None
+        times = [now + (2.0 if idle else MAINTENANCE_S), self.polling.next_at(room, leads=self.consumer.leads)]
+        if self.pending_since is not None:
+            times.append(self.pending_since + LINGER_S)
+        if self.running:
+            times.append(self.running[0][0])
+        self.clock.sleep(max(0.001, min(times) - now))
