@@ -141,21 +141,26 @@ def _adopt_unguarded() -> Any:
     )
 
 
-def _journal_read_first() -> Any:
-    original = Sweeper.sweep
+@contextmanager
+def _journal_read_first() -> Iterator[None]:
+    """Judge by what the journal held when the sweep began. Actors take turns within a sweep, so each has its own."""
+    original, real = Sweeper.sweep, journal.read
+    early: dict[int, set[str]] = {}
 
     def sweep(self: Sweeper) -> Any:
-        early = journal.read(self._lane)
-        real = journal.read
-
-        def read(lane: Lane, *, letters: bool = False, parts: Any = None) -> set[str]:
-            del parts
-            return real(lane, letters=True) if letters else early
-
-        with patch.object(journal, "read", read):
+        early[id(self._lane)] = real(self._lane)
+        try:
             return original(self)
+        finally:
+            del early[id(self._lane)]
 
-    return patch.object(Sweeper, "sweep", sweep)
+    def read(lane: Lane, *, letters: bool = False, parts: Any = None) -> set[str]:
+        if letters or id(lane) not in early:
+            return real(lane, letters=letters, parts=parts)
+        return early[id(lane)]
+
+    with patch.object(Sweeper, "sweep", sweep), patch.object(journal, "read", read):
+        yield
 
 
 def _journal_unread() -> Any:

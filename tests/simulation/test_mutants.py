@@ -7,6 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from s3queue.core import claiming, settling, upkeep
+from s3queue.core.draft import Draft
+from s3queue.protocol import consumer, janitor, journal
+from s3queue.protocol.committer import Committer
+from s3queue.protocol.sweeper import Sweeper
+from s3queue.store.record import Record
 from tests.simulation.defects import FOUND, Defect
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.report import catch
@@ -16,6 +22,16 @@ ROOT = Path(__file__).parents[2]
 
 
 DOC = ROOT / "docs" / "reliability.md"
+
+
+def test_a_mutant_leaves_the_engine_as_it_was() -> None:
+    """Actors take turns, and are killed, inside a mutant's patches: none may outlast it."""
+    engine = [journal, consumer, claiming, settling, upkeep, janitor, Sweeper, Committer, Record, Draft]
+    before = [dict(vars(owner)) for owner in engine]
+    for mutant in MUTANTS:
+        with mutant.without():
+            play(10)  # late and paused: sweeps overlap
+        assert [dict(vars(owner)) for owner in engine] == before, mutant.name
 
 
 @pytest.mark.parametrize("defect", [defect for defect in FOUND if defect.again], ids=lambda defect: defect.name)
