@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from s3queue.core.codec import decode_letter
@@ -12,19 +13,21 @@ from s3queue.core.ledger import Line
 from s3queue.core.message import DeadLetter
 from s3queue.core.transitions import Forget, Replay
 from s3queue.errors import CorruptObject, InvalidInput, NotFound, S3QueueError
-from s3queue.protocol import journal
+from s3queue.protocol import frames, journal
 from s3queue.protocol.lane import Lane
 from s3queue.protocol.moves import delete_letters, finish_orphans
+from s3queue.protocol.viewing import batched
 from s3queue.store.port import fetch, walk
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _BATCH = 200
-COLUMNS = {
+_READ_AT_ONCE = 64
+COLUMNS: frames.Schema = {
     "id": "str",
-    "dead_at": "datetime64[us, UTC]",
-    "enqueued_at": "datetime64[us, UTC]",
+    "dead_at": frames.UTC_TIME,
+    "enqueued_at": frames.UTC_TIME,
     "reason": "str",
     "attempts": "Int64",
     "error_type": "str",
@@ -73,12 +76,16 @@ class DeadLetters:
 
     def list(self, limit: int | None = 100, *, filter: Callable[[DeadLetter], bool] | None = None) -> list[DeadLetter]:  # noqa: A002
         """Return the oldest letters, up to ``limit`` (None: all) for which ``filter`` is true; a GET each."""
-        found: list[DeadLetter] = []
-        for _, letter in self._letters(self.names(), filter):
-            found.append(letter)
-            if limit is not None and len(found) >= limit:
-                break
-        return found
+        at_once = _READ_AT_ONCE if limit is None else min(limit, _READ_AT_ONCE)
+        return [letter for _, letter in islice(self._letters(self.names(), filter, at_once), limit)]
+
+    def each(
+        self,
+        *,
+        filter: Callable[[DeadLetter], bool] | None = None,  # noqa: A002 - the name users look for
+    ) -> Iterator[DeadLetter]:
+        """Yield all letters for which ``filter`` is true, oldest first, each read (a GET) as it is wanted, or a little before."""
+        return (letter for _, letter in self._letters(self.names(), filter))
 
     def get(self, message_id: str) -> DeadLetter:
         """Return the letter of a message; raise NotFound."""
@@ -158,13 +165,7 @@ class DeadLetters:
 
         Times are UTC; ``error_*``, ``traceback`` and ``worker`` are of the last attempt. Needs pandas; a GET a letter.
         """
-        import pandas as pd
-
-        rows = [_row(letter) for letter in self.list(None, filter=filter)]
-        frame = pd.DataFrame({name: [row[name] for row in rows] for name in COLUMNS})
-        for name in ("dead_at", "enqueued_at"):
-            frame[name] = pd.to_datetime(frame[name], unit="ms", utc=True)
-        return frame.astype(COLUMNS)
+        return frames.to_dataframe(COLUMNS, map(_row, self.each(filter=filter)))
 
     def _delete(self, names: Sequence[str]) -> int:
         gone = 0
@@ -192,19 +193,24 @@ class DeadLetters:
                 yield name
 
     def _letters(
-        self, names: Iterable[str], chosen: Callable[[DeadLetter], bool] | None
+        self, names: Iterable[str], chosen: Callable[[DeadLetter], bool] | None, at_once: int = _READ_AT_ONCE
     ) -> Iterator[tuple[str, DeadLetter]]:
         lane = self._lane()
-        for name in names:
-            try:
-                letter = self._read(lane, name)
-            except NotFound:
-                continue  # replayed or discarded meanwhile
-            except S3QueueError as error:
-                lane.events.emit("error", error=error, doing=f"reading dead letter {name}")
-                continue
-            if chosen is None or chosen(letter):
-                yield name, letter
+        for some in batched(iter(names), max(at_once, 1)):
+            for name, letter in zip(some, lane.spread(self._read_if_there, some), strict=True):
+                if letter is not None and (chosen is None or chosen(letter)):
+                    yield name, letter
+
+    def _read_if_there(self, name: str) -> DeadLetter | None:
+        """Return the letter; None if it was replayed or discarded meanwhile, or cannot be read, which is told."""
+        lane = self._lane()
+        try:
+            return self._read(lane, name)
+        except NotFound:
+            return None
+        except S3QueueError as error:
+            lane.events.emit("error", error=error, doing=f"reading dead letter {name}")
+            return None
 
     def _read(self, lane: Lane, name: str) -> DeadLetter:
         key = lane.keys.letter(name)

@@ -27,6 +27,7 @@ from s3queue.core.kept import (
 )
 from s3queue.core.keys import visible_at_ms_of
 from s3queue.errors import CorruptObject, InvalidSetting, NotFound, PreconditionFailed, S3QueueError
+from s3queue.protocol.frames import UTC_TIME, Schema, to_dataframe
 from s3queue.protocol.lane import Lane
 from s3queue.protocol.outcomes import Recorded
 from s3queue.store.port import CREATE, fetch, walk
@@ -40,15 +41,15 @@ FLUSH_AFTER_S = 60.0
 _AGAIN_S = 5.0
 _KEPT = 20
 SUFFIX = ".jsonl.gz"
-COLUMNS = {
+COLUMNS: Schema = {
     "id": "str",
     "object": "str",
     "attempt": "Int64",
     "outcome": "str",
-    "enqueued_at": "datetime64[us, UTC]",
-    "claimed_at": "datetime64[us, UTC]",
-    "started_at": "datetime64[us, UTC]",
-    "ended_at": "datetime64[us, UTC]",
+    "enqueued_at": UTC_TIME,
+    "claimed_at": UTC_TIME,
+    "started_at": UTC_TIME,
+    "ended_at": UTC_TIME,
     "wait_ms": "Int64",
     "run_ms": "Int64",
     "error_type": "str",
@@ -182,15 +183,9 @@ class HistoryRecords:
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return the records as a pandas DataFrame, a row each; the same columns when there are none. Times are UTC."""
-        import pandas as pd
-
-        times = [name for name in COLUMNS if name.endswith("_at")]
-        rows = [asdict(record) for record in self]
-        frame = pd.DataFrame({name: [row[f"{name}_ms" if name in times else name] for row in rows] for name in COLUMNS})
-        for name in times:
-            frame[name] = pd.to_datetime(frame[name], unit="ms", utc=True)
-        frame["group"] = frame["group"].fillna("")
-        return frame.astype(COLUMNS)
+        times = {name: f"{name}_ms" for name in COLUMNS if name.endswith("_at")}
+        rows = (asdict(record) for record in self)
+        return to_dataframe(COLUMNS, ({**row, **{name: row[field] for name, field in times.items()}} for row in rows))
 
     def _merged(self) -> Iterator[HistoryRecord]:
         """Yield in order: an object is read when its first record's turn comes, which its name tells."""
