@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, fields
 
 from s3queue.core.keys import ObjectName, count_of, parse_letter, visible_at_ms_of
@@ -56,16 +57,22 @@ class Stats:
 def take(lanes: Sequence[Lane]) -> Stats:
     """Count the messages of all lanes; a LIST per thousand objects and letters, a GET per lane."""
     now = lanes[0].now_ms()
-    letters = {name for lane in lanes[:1] for name in _letters(lane)}
-    total: dict[str, float] = {"dead": len(letters)}
-    paused, oldest, latency = False, now, dict[int, int]()
+    letters = set(letter_names(lanes[0]))
+    books: list[tuple[Ledger, Sequence[str]]] = []
     for lane in lanes:
         # The ledger after the listing: what was settled and deleted between is not counted as pending.
         names = list(lane_names(lane))
         lane.committer.read()
-        ledger = lane.committer.ledger
-        lane_oldest = _count_lane(ledger, names, letters, now, total)
-        oldest = min(oldest, lane_oldest)
+        books.append((lane.committer.ledger, names))
+    return tally(books, letters, now)
+
+
+def tally(books: Iterable[tuple[Ledger, Sequence[str]]], letters: AbstractSet[str], now: int) -> Stats:
+    """Return the numbers of lanes with these ledgers and names of message objects, and of these dead letters."""
+    total: dict[str, float] = {"dead": len(letters)}
+    paused, oldest, latency = False, now, dict[int, int]()
+    for ledger, names in books:
+        oldest = min(oldest, _count_lane(ledger, names, letters, now, total))
         paused = paused or ledger.paused
         for bound, count in ledger.latency_ms.items():
             latency[bound] = latency.get(bound, 0) + count
@@ -80,12 +87,13 @@ def lane_names(lane: Lane) -> Iterator[str]:
     return (name for name in names if ObjectName.parse(name) is not None)
 
 
-def _letters(lane: Lane) -> Iterator[str]:
+def letter_names(lane: Lane) -> Iterator[str]:
+    """Return the names of all dead letters of the queue, oldest first."""
     names = (lane.keys.name_in(lane.keys.dlq, key) for key in walk(lane.store, lane.keys.dlq))
     return (name for name in names if parse_letter(name) is not None)
 
 
-def _count_lane(ledger: Ledger, names: list[str], letters: set[str], now: int, total: dict[str, float]) -> int:
+def _count_lane(ledger: Ledger, names: Sequence[str], letters: AbstractSet[str], now: int, total: dict[str, float]) -> int:
     """Add a lane's numbers to ``total`` and return when its oldest pending message became visible."""
 
     def add(state: str, count: int) -> None:

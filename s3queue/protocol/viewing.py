@@ -8,13 +8,13 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from s3queue.core.codec import decode_letter
-from s3queue.core.keys import count_of, lane_of_letter, parse_letter, visible_at_ms_of
+from s3queue.core.keys import count_of, lane_of_letter, visible_at_ms_of
 from s3queue.core.ledger import Ledger, Line, Part, Ticket
 from s3queue.core.message import AttemptError, Message
 from s3queue.errors import CorruptObject, InvalidSetting, NotFound, S3QueueError
-from s3queue.protocol.census import STATES, lane_names
+from s3queue.protocol.census import STATES, lane_names, letter_names
 from s3queue.protocol.lane import Lane
-from s3queue.store.port import fetch, walk
+from s3queue.store.port import fetch
 
 _AT_ONCE = 64
 """How many objects are read at a time, so that memory holds no more than those."""
@@ -122,9 +122,8 @@ def batched(items: Iterator[T], size: int) -> Iterator[list[T]]:
 
 def _letters(lanes: Sequence[Lane]) -> dict[str, Lane]:
     """Return the letters by name, oldest first, each with the lane whose ledger its moves stand in."""
-    first, by_number = lanes[0], {lane.number: lane for lane in lanes}
-    names = (first.keys.name_in(first.keys.dlq, key) for key in walk(first.store, first.keys.dlq))
-    return {name: by_number.get(lane_of_letter(name), first) for name in names if parse_letter(name) is not None}
+    by_number = {lane.number: lane for lane in lanes}
+    return {name: by_number.get(lane_of_letter(name), lanes[0]) for name in letter_names(lanes[0])}
 
 
 def _plan(lane: Lane, letters: dict[str, Lane], states: Sequence[str]) -> Iterator[_Read]:

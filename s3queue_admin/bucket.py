@@ -1,0 +1,209 @@
+"""The door of the toolkit: a bucket with its queues, opened to be looked at or to be changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self
+
+from s3queue.clock import Clock, SystemClock, to_datetime
+from s3queue.core.keys import check_prefix, check_queue_name
+from s3queue.core.payload import PLAIN, PayloadCodec
+from s3queue.errors import InvalidName, NotFound, S3QueueError
+from s3queue.ids import Ids, SystemIds
+from s3queue.options import locate
+from s3queue.queue import Queue
+from s3queue.store.metered import Meter
+from s3queue.store.opening import Access, dress, raw_store
+from s3queue.store.port import Store
+from s3queue_admin.inspector import IDLE_LIST_S, LIST_S, Inspector
+from s3queue_admin.readonly import ReadOnly
+from s3queue_admin.snapshot import BucketSnapshot, QueueSnapshot
+
+READERS = 16
+"""How many requests for parts of queues are under way at a time, at most."""
+QUEUES = 8
+"""How many queues are looked at side by side."""
+
+
+class Bucket:
+    """The queues of a bucket, a folder or a memory, for operators.
+
+    ``bucket``, ``url``, ``prefix``, ``endpoint_url``, ``region`` and ``profile`` say where it is, as for
+    :class:`s3queue.Queue`. Looking asks for GET and LIST alone. ``codec`` reads packed payloads. ``list_s``: how old
+    listings may be, in seconds, before a snapshot lists anew. ``store``, ``clock`` and ``ids`` are for tests.
+
+    Nothing is asked of the store before the first call that needs it. Use it in a ``with`` statement, or close it.
+    """
+
+    def __init__(
+        self,
+        bucket: str | None = None,
+        *,
+        url: str | None = None,
+        prefix: str | None = None,
+        endpoint_url: str | None = None,
+        region: str | None = None,
+        profile: str | None = None,
+        codec: PayloadCodec = PLAIN,
+        list_s: float = LIST_S,
+        store: Store | None = None,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+    ) -> None:
+        self._clock, self._ids = clock or SystemClock(), ids or SystemIds()
+        self._where = locate(bucket, url, prefix)
+        self.prefix = check_prefix(self._where.prefix)
+        self._meter = Meter()
+        self._access = Access(endpoint_url, region, profile)
+        self._codec, self._list_s = codec, list_s
+        self._given_store = store
+        self._raw: Store | None = None
+        self._inspectors: dict[str, Inspector] = {}
+        self._names: tuple[float, list[str]] = (float("-inf"), [])
+        # Of two pools one waits for the other, never for itself: queues are looked at side by side, and parts of each.
+        self._queues = ThreadPoolExecutor(QUEUES, thread_name_prefix="s3queue-admin-queue")
+        self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="s3queue-admin")
+
+    def __repr__(self) -> str:
+        return f"<Bucket {self._where.kind}://{self._where.place}/{self.prefix}>"
+
+    @property
+    def location(self) -> str:
+        """Which store this is, for people."""
+        return self._store().location
+
+    def _store(self) -> Store:
+        if self._raw is None:
+            self._raw = self._given_store or raw_store(self._where, self._access, self._clock, self._ids)
+        return self._raw
+
+    def _dressed(self, root: str, meter: Meter) -> Store:
+        return dress(ReadOnly(self._store()), root, clock=self._clock, ids=self._ids, meter=meter)
+
+    def requests(self) -> dict[tuple[str, str, str], int]:
+        """Return the requests made so far to list queues and to take snapshots, by (verb, area, outcome)."""
+        sums = self._meter.snapshot()
+        for inspector in list(self._inspectors.values()):
+            for line, count in inspector.requests().items():
+                sums[line] = sums.get(line, 0) + count
+        return sums
+
+    def spread(self, function: Any, items: Iterable[Any], /) -> list[Any]:
+        """Return ``[function(item) for item in items]``, called in threads; the first error is raised after all have ended."""
+        todo = list(items)
+        if len(todo) < 2:
+            return [function(item) for item in todo]
+        return list(self._pool.map(function, todo))
+
+    def queue_names(self) -> list[str]:
+        """Return the names of the queues, sorted: a LIST for each and one more."""
+        store, after = self._dressed(self.prefix, self._meter), self.prefix
+        names: list[str] = []
+        while True:
+            page = store.list(self.prefix, after=after, limit=1)
+            if not page.entries:
+                return sorted(names)
+            name, slash, _ = page.entries[0].key[len(self.prefix) :].partition("/")
+            after = f"{self.prefix}{name}/\U0010ffff" if slash else page.entries[0].key
+            if slash and _can_name(name):
+                names.append(name)
+
+    def _known_names(self, *, fresh: bool) -> list[str]:
+        """Return the names of the queues, listed anew if that is long ago."""
+        at, names = self._names
+        if fresh or self._clock.monotonic() - at >= IDLE_LIST_S:
+            names = self.queue_names()
+            self._names = (self._clock.monotonic(), names)
+        return names
+
+    def queue(self, name: str, *, write: bool = False, **options: Any) -> Queue:
+        """Return the engine's queue of that name; without ``write`` it can only be read, whatever is called.
+
+        Raises InvalidName, and NotFound if there is no such queue: it is never made.
+        """
+        check_queue_name(name)
+        store = self._store() if write else ReadOnly(self._store())
+        queue = Queue(
+            name,
+            store=store,
+            prefix=self.prefix,
+            probe=False,
+            codec=self._codec,
+            clock=self._clock,
+            ids=self._ids,
+            **options,
+        )
+        if not queue.exists():
+            raise NotFound(f"{self.prefix}{name}/queue.json")
+        queue.connect().standing.spread = self.spread
+        return queue
+
+    def inspector(self, name: str) -> Inspector:
+        """Return the one that takes snapshots of this queue, and remembers what it has read; see :meth:`queue` for errors."""
+        if name not in self._inspectors:
+            queue = self.queue(name)
+            meter = Meter()
+            self._inspectors[name] = Inspector(
+                queue,
+                self._dressed(queue.root, meter),
+                meter,
+                monotonic=self._clock.monotonic,
+                spread=self.spread,
+                list_s=self._list_s,
+            )
+        return self._inspectors[name]
+
+    def inspect(self, name: str, *, fresh: bool = False) -> QueueSnapshot:
+        """Return a queue as it is now; see :meth:`Inspector.snapshot`."""
+        return self.inspector(name).snapshot(fresh=fresh)
+
+    def snapshot(self, names: Iterable[str] | None = None, *, fresh: bool = False) -> BucketSnapshot:
+        """Return all queues (or those named) as they are now, read side by side; one that fails does not hold up the others.
+
+        Which queues there are is looked up once a minute.
+        """
+        began, before = self._clock.monotonic(), self.requests()
+        wanted = self._known_names(fresh=fresh) if names is None else list(names)
+
+        def look(name: str) -> QueueSnapshot | str:
+            try:
+                return self.inspect(name, fresh=fresh)
+            except S3QueueError as error:
+                return str(error)
+
+        found = dict(zip(wanted, self._queues.map(look, wanted), strict=True))
+        after = self.requests()
+        return BucketSnapshot(
+            self.location,
+            self.prefix,
+            to_datetime(self._store().now_ms()),
+            self._clock.monotonic() - began,
+            {line: count - before.get(line, 0) for line, count in after.items() if count > before.get(line, 0)},
+            {name: each for name, each in found.items() if isinstance(each, QueueSnapshot)},
+            {name: each for name, each in found.items() if isinstance(each, str)},
+        )
+
+    def close(self) -> None:
+        """Give back threads and connections."""
+        for pool in (self._queues, self._pool):
+            pool.shutdown(wait=False, cancel_futures=True)
+        if self._raw is not None and self._given_store is None:
+            self._raw.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _can_name(name: str) -> bool:
+    try:
+        check_queue_name(name)
+    except InvalidName:
+        return False
+    return True
