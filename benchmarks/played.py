@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from s3queue.core.presence import Presence
 from s3queue.errors import S3QueueError
@@ -22,17 +22,39 @@ from tests.simulation.world import Actor, SimClock
 if TYPE_CHECKING:
     from benchmarks.fleet import Fleet
 
+T = TypeVar("T")
+
 CONCURRENCY = 8
 MAINTENANCE_S = 0.25
 MAX_POLL_S = 5.0
 
 
-class FleetStore(SimStore):
-    """A process' store, in which the calls of a block are made by a pool of threads."""
+Traffic = Counter[tuple[str, str, str]]
+"""Requests by (area, lane, verb), lane being '' in areas that have none. An object that a ``POST`` deletes is a DELETE beside
+it: S3 counts it too."""
 
-    def __init__(self, *given: Any) -> None:
+
+def place_of(key: str) -> tuple[str, str]:
+    """Return the area of a key, and its lane if it has one."""
+    _, area, lane, *_ = f"{key}//".split("/")
+    return area, lane.removesuffix(".json") if area in ("inbox", "settled", "ledger") else ""
+
+
+class FleetStore(SimStore):
+    """A process' store, in which the calls of a block are made by a pool of threads; they are counted in ``traffic``."""
+
+    def __init__(self, traffic: Traffic, *given: Any) -> None:
         super().__init__(*given)
+        self._traffic = traffic
         self._together: list[float] | None = None
+
+    def _call(self, verb: str, key: str, act: Callable[[], T], *, writes: bool = False) -> T:
+        self._traffic[*place_of(key), verb] += 1
+        return super()._call(verb, key, act, writes=writes)
+
+    def delete_many(self, keys: Sequence[str]) -> tuple[str, ...]:
+        self._traffic[*place_of(keys[0]), "DELETE"] += len(keys)
+        return super().delete_many(keys)
 
     @contextmanager
     def together(self, width: int) -> Iterator[None]:
@@ -47,6 +69,16 @@ class FleetStore(SimStore):
             for way_there, way_back in zip(times[::2], times[1::2], strict=False):
                 heapq.heapreplace(ends, ends[0] + way_there + way_back)
             self._world.park(self._actor, max(ends))
+
+    @contextmanager
+    def aside(self) -> Iterator[list[float]]:
+        """Let the calls of the block be made by another thread: yields how long they take it."""
+        times: list[float] = []
+        self._together = times
+        try:
+            yield times
+        finally:
+            self._together = None
 
     def _latency(self, verb: str) -> float:
         seconds = super()._latency(verb)
@@ -109,12 +141,13 @@ class PlayedWorker:
             self._handle()
             now = self.world.now_s
             room = self._room()
-            looks = now >= self.polling.next_at(room, leads=self.consumer.leads)
             lingered = self.pending_since is not None and now - self.pending_since >= LINGER_S
+            rides = lingered and room > 0 and self.consumer.coordinated
+            looks = rides or now >= self.polling.next_at(room, leads=self.consumer.leads)
             if looks or lingered or self.consumer.needs_extension():
                 self._exchange(room if looks else 0, now, looks=looks)
+                self._handle()
             if now - self.maintained_at >= MAINTENANCE_S:
-                self.maintained_at = now
                 self._maintain()
             self._wait(room)
 
@@ -164,6 +197,7 @@ class PlayedWorker:
                 self.polling.looked_for_others(now, wait_s, self.ids.random())
 
     def _maintain(self) -> None:
+        """Do what the maintenance thread does beside: its requests take no time of this one's, only of its own."""
         steps = [
             lambda: self.connection.register.refresh(self.consumer.settings_age_s),
             self.registration.step,
@@ -171,11 +205,11 @@ class PlayedWorker:
         ]
         for agents in self.connection.lanes.all():
             steps += [agents.janitor.tick, agents.sweep, agents.flush_deferred]
-        for step in steps:
-            try:
-                step()
-            except S3QueueError:
-                continue
+        with self.store.aside() as times:
+            for step in steps:
+                with suppress(S3QueueError):
+                    step()
+        self.maintained_at = self.world.now_s + sum(times)
 
     def _wait(self, room: int) -> None:
         """Sleep until something is due; the rounds in which maintenance has nothing to do are left out when idle."""

@@ -37,8 +37,10 @@ from s3queue.errors import (
     UnsafeStore,
 )
 from s3queue.protocol.census import Stats
+from s3queue.protocol.changing import Changed
 from s3queue.protocol.dead_letters import Replayed
 from s3queue.protocol.locks import Lock, LockInfo
+from s3queue.protocol.roster import WorkerInfo
 from s3queue.protocol.schedules import Schedule
 from s3queue.queue import Queue
 from s3queue.received import ReceivedMessage
@@ -48,6 +50,7 @@ from s3queue.version import __version__
 
 __all__ = [
     "AttemptError",
+    "Changed",
     "Context",
     "CorruptObject",
     "DeadLetter",
@@ -82,5 +85,6 @@ __all__ = [
     "StoreUnavailable",
     "UnsafeStore",
     "Worker",
+    "WorkerInfo",
     "__version__",
 ]

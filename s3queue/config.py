@@ -5,6 +5,9 @@ endpoint_url = "http://…"
 
 [worker]                        # for one command alone; wins over the same key above
 concurrency = 16
+
+[admin]                         # for s3queue-admin alone
+output = "json"
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from typing import Any, Final
 from s3queue.errors import InvalidSetting
 
 DEFAULT_FILE: Final = "s3queue.toml"
+ADMIN: Final = "admin"
+"""The table of the admin tools, which they check themselves."""
 
 Known = Mapping[str, AbstractSet[str]]
 """The settings that each command has."""
@@ -59,6 +64,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _check(content: Mapping[str, Any], path: Path, known: Known) -> None:
     everywhere = frozenset(known).union(*known.values())
     for name, value in content.items():
+        if name == ADMIN and name not in known and isinstance(value, dict):
+            continue
         if name in known and isinstance(value, dict):
             for inner, each in value.items():
                 _check_setting(f"{name}.{inner}", inner, each, path, known[name])

@@ -53,6 +53,7 @@ class Connection:
         events: Events,
         hints: Hints | None = None,
         telemetry: Telemetry = OFF,
+        tell_settings: Callable[[Settings], object] = bool,
     ) -> None:
         self._clock, self._ids, self._events = clock, ids, events
         self._foreign: set[str] = set()
@@ -60,16 +61,16 @@ class Connection:
         self.store = dress(raw, root, clock=clock, ids=ids, meter=meter, on_throttle=self._tell_throttled)
         self._once = Metered(raw, meter, root)
         self.keys = Keys(root)
-        self.register = Register(self.store, self.keys, clock, wanted, self._probe if probe else None)
-        self.standing = Standing(worker, telemetry=telemetry)
+        probing = self._probe if probe else None
+        self.register = Register(self.store, self.keys, clock, wanted, probing, tell=tell_settings)
+        self.standing = Standing(worker, telemetry=telemetry, announce=self._announce)
         self._codec = codec
         self.lanes = Lanes(self._make_lane, self.register.current)
         self.lane = self.lanes.first.lane
         """The first lane, where what concerns the whole queue is written down."""
         self.consumer = Consumer(self.lanes)
-        self._scheduler = Scheduler(self.lane)
         self.duties = Duties(self.lanes, self.register.change)
-        self.duties.add(self._fire_schedules, 1.0)
+        self.duties.add(Scheduler(self.lane).step, 1.0)
         self.duties.add(Retention(self.lane).step, 60.0)
         self.duties.add(partial(sweep_locks, self.lane), 3600.0)
         self.history = HistoryWriter(self.lane)
@@ -99,9 +100,8 @@ class Connection:
             naming=Naming(ids),
         )
 
-    def _fire_schedules(self) -> None:
-        if self._scheduler.step():
-            self.hints.announce(Hint(MESSAGES, self.lane.number))
+    def _announce(self, lane: int) -> None:
+        self.hints.announce(Hint(MESSAGES, lane))
 
     def _probe(self) -> None:
         ensure_safe(self.store, self.keys.root, ids=self._ids, clock=self._clock)
@@ -120,7 +120,8 @@ class Connection:
         """Clean up after this process and give back what the store holds."""
         self.hints.close()
         for agents in self.lanes.known:
-            agents.janitor.tick(flush=True)
+            if not agents.lane.is_aside:
+                agents.janitor.tick(flush=True)
         self.flush()
         self.history.step(flush=True)
         self.store.close()
@@ -130,18 +131,22 @@ class Connection:
 
         Messages do not wait for it: what fails is told as an error event and tried again later.
         """
-        steps: list[Callable[[], object]] = [partial(self.history.step, flush=flush)]
+        steps: list[tuple[Lane | None, Callable[[], object]]] = [(None, partial(self.history.step, flush=flush))]
         for agents in self.lanes.all():
-            steps.append(partial(agents.janitor.tick, flush=flush))
+            steps.append((agents.lane, partial(agents.janitor.tick, flush=flush)))
             if not flush:
-                steps.append(partial(agents.sweeper.step, eager=True))
-        for step in steps:
+                steps.append((agents.lane, partial(agents.sweeper.step, eager=True)))
+        for lane, step in steps:
+            if lane is not None and lane.is_aside:
+                continue
             try:
                 step()
             except S3QueueError as error:
-                self._events.emit("error", error=error, doing="tidying up")
+                if lane is None or not lane.sets_aside(error):
+                    self._events.emit("error", error=error, doing="tidying up")
 
     def flush(self) -> None:
         """Commit what waits for a commit to ride with; for a process that may not come back."""
         for agents in self.lanes.known:
-            agents.flush()
+            if not agents.lane.is_aside:
+                agents.flush()

@@ -31,6 +31,7 @@ EVENTS = {
     "coordinator-elected": "worker: str, epoch: int, lane: int — seen: who coordinates the lane, from this term on",
     "tickets-published": "lane: int, count: int, messages: int, epoch: int, workers: list[str] — assigned to these workers",
     "metrics": "the fields of s3queue.metrics.Snapshot, every report interval",
+    "settings-differ": "asked: dict[str, Any], found: dict[str, Any] — the queue exists with other settings, which count",
     "coordination-lost": "backend: str, error: str — hints do not travel: workers find messages by polling",
     "coordination-restored": "backend: str — hints travel again",
     "s3-throttled": "operation: str, attempt: int, delay_s: float — the store asked to slow down",
@@ -57,6 +58,10 @@ class Event:
 
 LOGGED = {
     "error": (logging.ERROR, "%(doing)s: %(error)s"),
+    "settings-differ": (
+        logging.WARNING,
+        "the queue exists with %(found)s, which counts, not %(asked)s; Queue.configure(…) changes it for all processes",
+    ),
     "coordination-lost": (logging.WARNING, "coordination by %(backend)s is lost, workers poll: %(error)s"),
     "coordination-restored": (logging.WARNING, "coordination by %(backend)s is restored"),
 }

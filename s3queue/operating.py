@@ -18,6 +18,7 @@ from s3queue.options import make_settings
 from s3queue.protocol import census, frames, viewing
 from s3queue.protocol.census import Stats
 from s3queue.protocol.dead_letters import DeadLetters
+from s3queue.protocol.roster import WorkerInfo, list_workers
 from s3queue.protocol.truncating import truncate
 from s3queue.protocol.viewing import MessageView
 from s3queue.store.port import walk
@@ -84,6 +85,14 @@ class Operating(ABC):
         states = [state] if isinstance(state, str) else list(state or ())
         most = self.connect().register.current().max_attempts
         return frames.to_dataframe(frames.MESSAGES, (frames.message_row(view, most) for view in self.messages(*states)))
+
+    def workers(self) -> list[WorkerInfo]:
+        """Return who works on the queue, by the heartbeats of the registry; a LIST per thousand workers and a GET each.
+
+        With a coordination backend that has presence (Redis), ``present`` says who was there within the last 15 seconds.
+        """
+        connection = self.connect()
+        return list_workers(connection.lane, connection.hints.presence())
 
     def on(self, event: str, listener: Listener) -> None:
         """Call ``listener(event)`` whenever this process sees that event; ``"*"`` for all. See :data:`s3queue.events.EVENTS`."""

@@ -11,7 +11,7 @@ from typing import Any
 from s3queue.clock import to_ms
 from s3queue.core.keys import MAX_MESSAGES_PER_OBJECT, check_label
 from s3queue.core.retry import RetryPolicy
-from s3queue.core.settings import Settings
+from s3queue.core.settings import Settings, from_wire, to_wire
 from s3queue.errors import InvalidName, InvalidSetting
 from s3queue.store.opening import Location, parse_url
 
@@ -77,6 +77,21 @@ def make_settings(base: Settings | None = None, **changes: Any) -> Settings:
         raise InvalidSetting(f"order is {before.order!r}.", remedy="A strictly ordered queue stays one: make another.")
     changed = replace(before, **given)
     return replace(changed, lanes_ever=changed.lanes_served)
+
+
+def differing(asked: Mapping[str, Any], found: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return those of the keywords asked for (None: not asked) that the settings found have otherwise, and as they have them."""
+    given = {name: value for name, value in asked.items() if value is not None}
+    as_asked, as_found = _as_keywords(make_settings(**given)), _as_keywords(found)
+    names = [name for name in given if as_asked[name] != as_found[name]]
+    return {name: as_asked[name] for name in names}, {name: as_found[name] for name in names}
+
+
+def _as_keywords(settings: Settings) -> dict[str, Any]:
+    """Return settings as a caller writes them, but rounded as the bucket holds them: to milliseconds."""
+    rounded = from_wire(to_wire(settings))
+    values = {name: getattr(rounded, _KEYWORDS.get(name, name)) for name in sorted(_SETTINGS)}
+    return values | ({"lanes": "auto"} if settings.lanes_auto else {})
 
 
 def check_shape(

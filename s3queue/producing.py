@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from s3queue.connection import Connection
-from s3queue.coordination import MESSAGES, Hint
 from s3queue.core.keys import check_label, message_id_at, rank_of
 from s3queue.core.message import Message
 from s3queue.core.payload import check_payload
@@ -75,8 +74,7 @@ def produce(
             except Exception as error:
                 error.add_note(f"{len(ids)} of {len(items)} messages are durable; not confirmed: {made[0]} and after.")
                 raise
-            if not_before_ms <= now:
-                connection.hints.announce(Hint(MESSAGES, lane.number))
+            lane.announce(not_before_ms)
             if lane.events.wanted("message-enqueued") and made[0] == messages[0].id:
                 lane.events.emit("message-enqueued", ids=made, object=str(name))
             ids += made

@@ -8,9 +8,10 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
+from s3queue.changing import Changing
 from s3queue.clock import Clock, SystemClock
 from s3queue.connection import Connection
-from s3queue.coordination import TICKETS, Hint, open_hints, parse
+from s3queue.coordination import TICKETS, Ear, Hint, open_hints, parse
 from s3queue.core.keys import (
     MAX_MESSAGES_PER_OBJECT,
     check_label,
@@ -24,7 +25,7 @@ from s3queue.errors import InvalidSetting
 from s3queue.events import Event, Events
 from s3queue.ids import Ids, SystemIds
 from s3queue.operating import Operating
-from s3queue.options import locate, make_settings
+from s3queue.options import differing, locate, make_settings
 from s3queue.presets import queue_options
 from s3queue.producer import BufferingProducer
 from s3queue.producing import produce
@@ -38,7 +39,7 @@ from s3queue.store.port import Store
 from s3queue.telemetry import Providers, Telemetry
 
 
-class Queue(Operating, Sharing):
+class Queue(Operating, Changing, Sharing):
     """A job queue in a bucket (or a folder, or memory), shared by everybody who opens it under the same name.
 
     ``Queue("emails", bucket="prod")`` is on S3, with ``endpoint_url``, ``region`` and ``profile`` as in the AWS CLI;
@@ -48,8 +49,8 @@ class Queue(Operating, Sharing):
     Settings of the queue (``visibility_timeout`` in seconds, ``max_attempts``, ``retry``, ``failure``, ``lanes`` (a
     number, or "auto"), ``order`` (fifo, lifo, strict, strict-group), ``results`` and ``history`` with ``result_ttl`` and
     ``history_ttl`` in seconds, ``dedup_ttl`` in seconds, ``max_payload_bytes``) are written when the queue is made;
-    later, what the bucket says counts: :meth:`configure` changes it. ``codec`` packs payloads. ``probe=False`` skips
-    the test of the store's conditions.
+    later, what the bucket says counts (the event ``settings-differ`` tells): :meth:`configure` changes it. ``codec``
+    packs payloads. ``probe=False`` skips the test of the store's conditions.
     ``coordination``: a backend that wakes idle workers: "redis", "redis://host:port/0", "sqs", "sqs://name"; see
     docs/coordination.md. ``preset``: what :mod:`s3queue.presets` has for settings that are not given. ``telemetry``:
     False, or the providers of OpenTelemetry to use instead of the process' own; see docs/observability.md.
@@ -98,21 +99,22 @@ class Queue(Operating, Sharing):
         self.worker_id = check_label("worker id", worker_id) or self._ids.new(self._clock.now_ms())[10:]
         self.meter = Meter()
         self._telemetry = Telemetry(self.name, self.worker_id, providers=telemetry, clock=self._clock)
-        self._wanted = make_settings(
-            make_settings(**queue_options(preset)),
-            visibility_timeout=visibility_timeout,
-            max_attempts=max_attempts,
-            retry=retry,
-            failure=failure,
-            lanes=lanes,
-            order=order,
-            results=results,
-            result_ttl=result_ttl,
-            history=history,
-            history_ttl=history_ttl,
-            dedup_ttl=dedup_ttl,
-            max_payload_bytes=max_payload_bytes,
-        )
+        asked = {
+            "visibility_timeout": visibility_timeout,
+            "max_attempts": max_attempts,
+            "retry": retry,
+            "failure": failure,
+            "lanes": lanes,
+            "order": order,
+            "results": results,
+            "result_ttl": result_ttl,
+            "history": history,
+            "history_ttl": history_ttl,
+            "dedup_ttl": dedup_ttl,
+            "max_payload_bytes": max_payload_bytes,
+        }
+        self._wanted = make_settings(make_settings(**queue_options(preset)), **asked)
+        self._asked = queue_options(preset) | {key: value for key, value in asked.items() if value is not None}
         self._codec, self._probe = codec, probe
         self._coordination = parse(coordination)
         self._access = Access(endpoint_url, region, profile, max_connections)
@@ -147,6 +149,7 @@ class Queue(Operating, Sharing):
                     self.root,
                     worker=self.worker_id,
                     wanted=self._wanted,
+                    tell_settings=self._compare_settings,
                     codec=self._codec,
                     probe=self._probe,
                     clock=self._clock,
@@ -164,6 +167,13 @@ class Queue(Operating, Sharing):
                     ),
                 )
             return self._connection
+
+    def _compare_settings(self, found: Settings) -> None:
+        """Tell, once, which settings asked for the queue has otherwise."""
+        asked, has = differing(self._asked, found)
+        self._asked = {}
+        if asked:
+            self.events.emit("settings-differ", asked=asked, found=has)
 
     def _announce_tickets(self, event: Event) -> None:
         connection = self._connection
@@ -277,7 +287,8 @@ class Queue(Operating, Sharing):
     def receive(self, max_messages: int = 10, *, wait: float = 0) -> list[ReceivedMessage]:
         """Claim up to ``max_messages`` visible messages for the visibility timeout and return them.
 
-        ``wait``: seconds to look again if there are none. Each message must be acked, nacked, extended or released.
+        ``wait``: seconds to look again if there are none, at once if a coordination backend tells of some. Each message must
+        be acked, nacked, extended or released.
         """
         if not isinstance(max_messages, int) or not 1 <= max_messages <= 10_000:
             raise InvalidSetting(f"max_messages is {max_messages!r}.", remedy="Use 1 to 10000.")
@@ -285,7 +296,7 @@ class Queue(Operating, Sharing):
         connection.tidy()
         consumer = connection.consumer
         deadline, pause = self._clock.monotonic() + wait, 0.1
-        with self._telemetry.receiving() as receiving:
+        with self._telemetry.receiving() as receiving, Ear(connection.hints, self._clock) as ear:
             while True:
                 deliveries = receiving.deliveries = consumer.exchange(max_messages, keep_leases=False)
                 if not deliveries and consumer.may_be_more:
@@ -293,7 +304,7 @@ class Queue(Operating, Sharing):
                 left = deadline - self._clock.monotonic()
                 if deliveries or left <= 0:
                     return [ReceivedMessage(consumer, delivery) for delivery in deliveries]
-                self._clock.sleep(min(pause, left))
+                ear.wait(min(pause, left))
                 pause = min(pause * 2, 5.0)
 
     def process_once(self, handler: Handler, *, max_messages: int | None = None, manual_ack: bool = False) -> int:

@@ -104,13 +104,13 @@ class Sharing(ABC):
         """Return the locks that are held, by name; a LIST per thousand objects and a GET each."""
         return locks.list_locks(self.connect().lane)
 
-    def break_lock(self, name: str) -> LockInfo | None:
-        """Take a lock away from its holder, and return who that was; None if nobody holds it.
+    def break_lock(self, name: str, *, token: int | None = None) -> LockInfo | None:
+        """Take a lock away from its holder (with ``token``: from that one alone), and return who that was; None if nobody.
 
         The lock is free at once, and its next token is above the holder's. A holder that still lives goes on until its
         next renewal tells it: break the locks of holders that are dead, or whose resource checks tokens.
         """
-        return locks.break_lock(self.connect().lane, check_lock_name(name))
+        return locks.break_lock(self.connect().lane, check_lock_name(name), token)
 
     # -- results and history --
 

@@ -7,7 +7,8 @@ import click
 import s3queue
 from s3queue.cli.dead import dlq
 from s3queue.cli.keeping import forget, history, result
-from s3queue.cli.looking import peek, probe, stats
+from s3queue.cli.locking import lock
+from s3queue.cli.looking import peek, probe, stats, workers
 from s3queue.cli.operating import pause, purge, resume
 from s3queue.cli.producing import enqueue
 from s3queue.cli.scheduling import schedule
@@ -23,6 +24,7 @@ Exit codes:
   1  failed (a worker: stopped at once by a second signal; the demo: something was lost, or it took too long)
   2  usage, or bad input: nothing was written
   3  cannot connect: endpoint down, bucket missing, credentials or permission refused
+  4  held: somebody else has the lock, and the command did not run (lock run)
   5  partly failed: some of it is done, stderr says what
   6  refused: the store breaks conditional writes, or a destructive command was not confirmed
 
@@ -37,6 +39,6 @@ def cli() -> None:
 
 for _command in (
     worker, enqueue, schedule, stats, peek, dlq, purge, pause, resume, probe, presets, demo, result,
-    history, forget,
+    history, forget, lock, workers,
 ):  # fmt: skip
     cli.add_command(_command)

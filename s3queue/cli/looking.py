@@ -1,19 +1,21 @@
-"""``s3queue stats``, ``peek`` and ``probe``: commands that change no message."""
+"""``s3queue stats``, ``workers``, ``peek`` and ``probe``: commands that change no message."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from datetime import datetime
 
 import click
 
 from s3queue.cli.dead import last_error, message_facts, number_option, show_letters
-from s3queue.cli.options import REFUSED, Common, with_queue
+from s3queue.cli.options import REFUSED, Common, with_coordination, with_queue
 from s3queue.cli.render import emit, record, table, when
 from s3queue.clock import SystemClock
 from s3queue.core.message import Message
 from s3queue.ids import SystemIds
 from s3queue.protocol.census import Stats
+from s3queue.protocol.roster import WorkerInfo
 from s3queue.text import clean, cut
 
 _NOW = ("pending", "scheduled", "processing", "stalled", "dead")
@@ -65,6 +67,32 @@ def _facts(found: Stats) -> dict[str, object]:
         | {"ever": None}
         | {f"  {name}": value for name, value in ever.items()}
     )
+
+
+@click.command(short_help="Show who works on the queue.")
+@with_coordination
+@with_queue
+def workers(common: Common, coordination: str | None) -> None:
+    """Show who works on the queue, by the heartbeats of the registry; a GET each.
+
+    An idle worker writes one in ten minutes. It is dead when it has missed some, and others take what it holds. With
+    --coordination redis, *present* says who was there within the last 15 seconds, which is fresher.
+    """
+    with common.open(coordination=coordination) as queue:
+        found = queue.workers()
+    columns = ("worker", "host", "pid", "lanes", "heartbeat", "dead", "present", "held", "processed", "failed")
+    facts = [asdict(one) | {"beat_at": _moment(one.beat_at), "started_at": _moment(one.started_at)} for one in found]
+    emit(common.output, facts, table(columns, [_worker(one) for one in found]))
+
+
+def _worker(one: WorkerInfo) -> tuple[object, ...]:
+    lanes = ",".join(map(str, one.lanes))
+    who = (one.worker, one.host, str(one.pid), lanes, _moment(one.beat_at), one.dead, one.present)
+    return (*who, one.held, one.processed, one.failed)
+
+
+def _moment(at: datetime) -> str:
+    return when(round(at.timestamp() * 1000))
 
 
 @click.command(short_help="Show messages that wait, or dead letters.")

@@ -32,7 +32,7 @@ from s3queue.store.port import Store
 from s3queue.store.retrying import Retrying
 from s3queue.text import clean
 
-FAILED, BAD_INPUT, NOT_CONNECTED, PARTLY, REFUSED = 1, 2, 3, 5, 6
+FAILED, BAD_INPUT, NOT_CONNECTED, HELD, PARTLY, REFUSED = 1, 2, 3, 4, 5, 6
 
 TABLE: Final = "table"
 JSON: Final = "json"
@@ -172,10 +172,7 @@ class Common:
         return Retrying(raw, clock=SystemClock(), ids=SystemIds()), prefix
 
     def _raw(self, url: str | None, max_connections: int) -> Store:
-        if self.endpoint_url and self.bucket is None and not (url or "").startswith("s3:"):
-            raise InvalidSetting(
-                "An endpoint is given without a bucket.", remedy="Give --bucket too, or a --url s3://…."
-            )
+        check_endpoint(self.endpoint_url, self.bucket, url)
         access = Access(self.endpoint_url, self.region, self.profile, max_connections)
         return raw_store(locate(self.bucket, url, self.prefix), access, SystemClock(), SystemIds())
 
@@ -195,6 +192,12 @@ class Common:
     def fail(self, message: str, code: int) -> Failed:
         """Return the exception that ends the command with this line and exit code."""
         return Failed(message, code, style=self.log_format)
+
+
+def check_endpoint(endpoint_url: str | None, bucket: str | None, url: str | None) -> None:
+    """Raise InvalidSetting for an endpoint that nothing would be asked of."""
+    if endpoint_url and bucket is None and not (url or "").startswith("s3:"):
+        raise InvalidSetting("An endpoint is given without a bucket.", remedy="Give --bucket too, or a --url s3://….")
 
 
 _PLACE = (
@@ -238,6 +241,11 @@ def with_manners(function: Command) -> Command:
 
     ``function`` is called with ``verbose``, ``log_format`` and ``output`` beside its own options.
     """
+    return decorate(ending(function), _MANNERS)
+
+
+def ending(function: Command) -> Command:
+    """Return the command with its log configured (``verbose``, ``log_format``), its errors turned into exit codes."""
 
     @functools.wraps(function)
     def run(**options: Any) -> None:
@@ -251,9 +259,9 @@ def with_manners(function: Command) -> Command:
         except S3QueueError as error:
             if options["verbose"]:
                 log.debug("traceback", exc_info=True)
-            raise Failed(_told(error), exit_code(error), style=style) from error
+            raise Failed(told(error), exit_code(error), style=style) from error
 
-    return _decorate(run, _MANNERS)
+    return run
 
 
 def with_queue(function: Callable[..., None]) -> Command:
@@ -265,16 +273,17 @@ def with_queue(function: Callable[..., None]) -> Command:
         common = Common(**{name: options.pop(name) for name in names})
         function(common, **options)
 
-    return _decorate(with_manners(run), _PLACE)
+    return decorate(with_manners(run), _PLACE)
 
 
-def _decorate(function: Command, decorators: tuple[Callable[[Command], Command], ...]) -> Command:
+def decorate(function: Command, decorators: tuple[Callable[[Command], Command], ...]) -> Command:
+    """Return the command with these options, in this order."""
     for decorator in reversed(decorators):
         function = decorator(function)
     return function
 
 
-def _told(error: S3QueueError) -> str:
+def told(error: S3QueueError) -> str:
     """Return the error in one line, with the notes that it gathered on its way."""
     return " ".join([str(error), *getattr(error, "__notes__", ())])
 

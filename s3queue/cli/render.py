@@ -25,8 +25,13 @@ def emit(output: str, data: Any, text: str, *, done: str = "") -> None:
 
     ``done``: what must be known even if stdout cannot be written; without it, a reader who has left is no matter.
     """
+    put(json.dumps(data, indent=2) if output == JSON else text, done=done)
+
+
+def put(text: str, *, done: str = "") -> None:
+    """Write ``text`` and a line break to stdout; ``done`` as for :func:`emit`."""
     try:
-        click.echo(json.dumps(data, indent=2) if output == JSON else text)
+        click.echo(text)
     except OSError as error:
         if error.errno == errno.EPIPE and not done:
             raise  # click ends in silence

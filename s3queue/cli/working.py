@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from typing import Any, TextIO
 
 import click
 
 from s3queue.cli.options import FAILED, Common, setting, with_coordination, with_queue
 from s3queue.cli.streams import data_stream
-from s3queue.core.settings import Settings
-from s3queue.presets import PRESETS, queue_options
+from s3queue.presets import PRESETS
 from s3queue.runtime.handler import load
 from s3queue.runtime.tuning import Tuning
 from s3queue.runtime.worker import Worker
@@ -119,8 +117,6 @@ def _work(
         **options,
     )
     reports.worker = work
-    asked = queue_options(preset) | _given(visibility_timeout=visibility_timeout, max_attempts=max_attempts)
-    queue.on("workers-started", lambda _: _tell_ignored(queue.settings, asked))
     log.info("%r: %s", queue, handler)
     with queue:
         work.run()
@@ -149,21 +145,3 @@ class _Reports:
                 self.worker.stop(wait=False)
         except OSError as error:
             log.warning("the metrics cannot be written: %s", error.strerror)
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _tell_ignored(settings: Settings, asked: Mapping[str, Any]) -> None:
-    """Warn of settings that an existing queue has otherwise."""
-    has = {
-        "visibility_timeout": settings.visibility_timeout_s,
-        "max_attempts": settings.max_attempts,
-        "lanes": settings.lanes,
-    }
-    for name, value in asked.items():
-        if value != has[name]:
-            log.warning(
-                "the queue has %s=%s; %s is for a new queue (Queue.configure changes it)", name, has[name], value
-            )

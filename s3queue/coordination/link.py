@@ -166,13 +166,13 @@ class Link:
 
         return stop
 
-    def presence(self) -> dict[str, dict[str, Any]]:
-        if self._health.up or not self._failing:
+    def presence(self) -> dict[str, dict[str, Any]] | None:
+        if self._transport.shows and (self._health.up or not self._failing):
             try:
                 return self._transport.presence()
             except Exception as error:  # noqa: BLE001 - however it fails, it is only a hint
                 log.debug("presence by %s: %s", self.name, error)
-        return {}
+        return None
 
     def _wake_sender(self) -> None:
         """Start the sending thread, or wake it; the lock is held."""

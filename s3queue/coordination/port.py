@@ -99,8 +99,8 @@ class Hints(Protocol):
         """
         ...
 
-    def presence(self) -> dict[str, dict[str, Any]]:
-        """Return who is present, by worker; empty if the backend is down or has no such thing."""
+    def presence(self) -> dict[str, dict[str, Any]] | None:
+        """Return who is present, by worker; None if the backend is down or has no such thing."""
         ...
 
     def close(self) -> None:
@@ -123,8 +123,8 @@ class NoHints:
     def present(self, worker: str, info: Mapping[str, Any], ttl_s: float) -> Stop:  # noqa: ARG002 - nobody will see
         return nothing
 
-    def presence(self) -> dict[str, dict[str, Any]]:
-        return {}
+    def presence(self) -> dict[str, dict[str, Any]] | None:
+        return None
 
     def close(self) -> None: ...
 

@@ -109,7 +109,8 @@ class _Polls:
         self._wait_s = 0
 
     def receive(self) -> Iterator[bytes]:
-        wait_s, self._wait_s = self._wait_s, LONG_POLL_S
+        # Longer and longer: one that is under way when the worker becomes a follower takes a wake-up from who needs it.
+        wait_s, self._wait_s = self._wait_s, min(max(2 * self._wait_s, 1), LONG_POLL_S)
         yield from self._transport.receive(self._url, wait_s)
 
     def close(self) -> None:

@@ -23,13 +23,14 @@ SUSPECT_GROUP = 16
 class Listing:
     """What a LIST of one rank showed: every valid name after some cursor, in order; ``listed_at_ms`` is when it began.
 
-    ``first_page``: the last name of its first page, if it took several.
+    ``first_page``: the last name of its first page, if it took several. ``whole``: it was not cut off behind its last name.
     """
 
     rank: int
     names: tuple[str, ...]
     listed_at_ms: int
     first_page: str = ""
+    whole: bool = False
 
     def visible(self, now: int) -> tuple[str, ...]:
         """Return the names whose time has come."""
@@ -82,7 +83,7 @@ class Claim:
         if self.follows:
             draft.dirty = draft.dirty or (self.joins and self.worker not in draft.rooms)
             held = sum(ticket.size for ticket in draft.tickets.values() if ticket.worker == self.worker)
-            draft.rooms[self.worker] = max(self.capacity, self.room + held)
+            draft.rooms[self.worker] = self.capacity or self.room + held
         taking = _Taking(self, draft, now)
         current = () if led else (listing for listing in self.listings if draft.is_current(listing.listed_at_ms))
         listings = {listing.rank: listing for listing in current}
@@ -148,6 +149,7 @@ class _Taking:
             left: list[Part] = []
             for part in current.parts:
                 fits = rank_in(part.name) == rank and part.name not in self.claim.skip
+                fits = fits and visible_at_ms_of(part.name) <= self.now
                 rest = self._take(part) if fits and self.turns.may_take(part) else part
                 self.waits = self.waits or (rest is not None and self.turns.is_busy(group_of(part.name)))
                 if rest is not None:
@@ -245,22 +247,29 @@ def _suspect_limit(rescues: int, max_attempts: int) -> int:
 
 
 def advance_cursor(draft: Draft, listing: Listing) -> None:
-    """Move the cursor over the names that are all known, but not into the margin before the time of listing.
+    """Move the cursor as far as there is nothing but names that are known, and not into the margin before the listing.
 
-    This alone is no reason to write: the cursor goes with the next commit that has one.
+    What is settled may be deleted, and so in no listing any more: the cursor passes it all the same, where the listing
+    shows nothing unknown before it. This alone is no reason to write: the cursor goes with the next commit that has one.
     """
-    cursor = draft.cursors.get(listing.rank, "")
-    end = bound_name(listing.rank, listing.listed_at_ms - CURSOR_MARGIN_MS)
-    end = min([end, *(name for name in draft.expected if rank_in(name) == listing.rank)])
+    rank, cursor = listing.rank, draft.cursors.get(listing.rank, "")
+    end = bound_name(rank, listing.listed_at_ms - CURSOR_MARGIN_MS)
+    end = min([end, *(name for name in draft.expected if rank_in(name) == rank)])
+    passed = cursor
     for name in listing.names:
         if name >= end:
             break
         if name > cursor:
             if not draft.known(name):
+                end = name
                 break
-            cursor = name
-    if cursor:
-        draft.cursors[listing.rank] = cursor
+            passed = name
+    else:
+        end = end if listing.whole else passed
+    settled = (name for name in draft.settled if rank_in(name) == rank and passed < name < end)
+    passed = max(settled, default=passed)
+    if passed:
+        draft.cursors[rank] = passed
 
 
 def rescue(draft: Draft, now: int, only: frozenset[str] | None = None) -> tuple[Ticket, ...]:
@@ -280,13 +289,21 @@ def rescue(draft: Draft, now: int, only: frozenset[str] | None = None) -> tuple[
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """Take these tickets from their holders, whose tokens are void from then on. Replies with the tickets taken."""
+    """Take these tickets from their holders, whose tokens are void from then on. Replies with the tickets taken.
+
+    ``lapsed``: only those whose lease has ended.
+    """
 
     ticket_ids: frozenset[str]
+    lapsed: bool = False
 
     def apply(self, draft: Draft, now: int) -> tuple[Ticket, ...]:
         """Rescue them, stalled or not."""
-        return rescue(draft, now, self.ticket_ids)
+        wanted = self.ticket_ids
+        if self.lapsed:
+            ended = {ticket.id for ticket in draft.tickets.values() if ticket.claimed and ticket.expires_at_ms <= now}
+            wanted = wanted & ended
+        return rescue(draft, now, wanted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,18 +10,23 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from functools import lru_cache
+from typing import Any, get_args
 
 from s3queue.core.document import Wire, dump, is_a, read
 from s3queue.core.keys import ObjectName, message_id_at
-from s3queue.core.ledger import Leader, Ledger, Line, Part, Rescue, Ticket
+from s3queue.core.ledger import Leader, Ledger, Line, LineKind, Part, Rescue, Ticket
 from s3queue.core.message import AttemptError, DeadLetter, Message, Reservation
 from s3queue.core.payload import PLAIN, PayloadCodec, Seal
 from s3queue.core.schedule import CATCH_UP, Definition
 from s3queue.core.settings import Settings, from_wire, policy_from_wire, policy_to_wire, to_wire
 from s3queue.errors import CorruptObject
 
+_NAMES_KEPT = 8192
+"""How many names are remembered to be valid: a ledger is read again and again, and most of its names were there before."""
 
+
+@lru_cache(_NAMES_KEPT)
 def _name(value: Any) -> str:
     if ObjectName.parse(is_a(value, str)) is None:
         raise ValueError(f"{value!r:.80} names no message object")
@@ -150,7 +155,7 @@ def _line_wire(line: Line) -> Wire:
 
 
 def _line(id_: str, wire: Wire) -> Line:
-    if wire["kind"] not in ("retry", "dead", "replay", "tick"):
+    if wire["kind"] not in get_args(LineKind):
         raise ValueError(f"there is no move {wire['kind']!r:.80}")
     for field in ("source", "target", "message_id"):
         is_a(wire[field], str)

@@ -16,6 +16,10 @@ from s3queue.core.ledger import Leader, Part, Ticket, held_by, split
 
 MAX_PARTS = 3_000
 """How many shares of objects a ledger may hold before no more are assigned: each commit writes them all."""
+CALLED_WITH = 8
+"""How many messages a worker that has to be woken is given at first: they wait for it, the others need not."""
+AWAKE_TTL_MS = 10_000
+"""How long an assignment to a worker that is awake lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +74,26 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a coordinator's proposal came to: tickets assigned. ``refused``: somebody else leads, or nobody does."""
+    """What a coordinator's proposal came to: tickets assigned.
+
+    ``refused``: somebody else leads, or nobody does. ``behind``: more waited than those awake do in half a second.
+    """
 
     tickets: tuple[Ticket, ...] = ()
     refused: bool = False
+    behind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Publish:
     """Assign what is free to workers with room: available tickets first, then what the listings show.
 
-    **Packed**: who holds messages gets more before anybody else is woken, so that idle workers need not write. The
-    coordinator itself takes by :class:`Claim` and comes before all. Assignments end after ``ttl_ms``; who let one end is
-    not given another until it says again that it is there. Replies with :class:`Published`.
+    **Packed**: those who are ``awake``, the busiest first, are given what there is, half of what they can hold at first,
+    so that idle workers need not write, and nothing waits for them that others do sooner. Sleepers are *called*, with a
+    few messages each and no more than are needed, if more waits than those awake do in a second, or more than half of
+    that for some time (``short``). The coordinator itself takes by :class:`Claim` and comes before all. Assignments end
+    after ``ttl_ms``, to those awake sooner; who let one end is not given another until it says again that it is there.
+    Replies with :class:`Published`.
     """
 
     worker: str
@@ -91,6 +102,8 @@ class Publish:
     ttl_ms: int
     listings: tuple[Listing, ...] = ()
     skip: frozenset[str] = frozenset()
+    awake: tuple[str, ...] = ()
+    short: bool = False
 
     def apply(self, draft: Draft, now: int) -> Published:
         """Make tickets of it; refused in whole if the term is over."""
@@ -100,9 +113,11 @@ class Publish:
         if draft.paused:
             return Published()
         self._take_back(draft, now)
-        rooms = _Rooms(draft, besides=self.worker)
-        made = [*self._assign_free(draft, rooms, now), *self._assign_listed(draft, rooms, now)]
-        return Published(tuple(made))
+        listed = self._listed(draft, now)
+        free = sum(ticket.size for ticket in draft.tickets.values() if _is_free(ticket, now))
+        rooms = _Rooms(self, draft, free + sum(part.size for part in listed))
+        made = [*self._assign_free(draft, rooms, now), *self._assign_listed(draft, listed, rooms, now)]
+        return Published(tuple(made), behind=rooms.behind)
 
     @staticmethod
     def _take_back(draft: Draft, now: int) -> None:
@@ -115,7 +130,7 @@ class Publish:
     def _assign_free(self, draft: Draft, rooms: _Rooms, now: int) -> list[Ticket]:
         made = []
         for ticket in list(draft.tickets.values()):
-            left = [] if ticket.claimed or ticket.assigned_to else list(ticket.parts)
+            left = list(ticket.parts) if _is_free(ticket, now) else []
             while left and (worker := rooms.next()) is not None:
                 mine: list[Part] = []
                 while left and rooms.left(worker) > 0:
@@ -128,10 +143,10 @@ class Publish:
                 draft.put(made[-1])
         return made
 
-    def _assign_listed(self, draft: Draft, rooms: _Rooms, now: int) -> list[Ticket]:
+    def _assign_listed(self, draft: Draft, listed: list[Part], rooms: _Rooms, now: int) -> list[Ticket]:
         parts: dict[str, list[Part]] = {}
         room = MAX_PARTS - sum(len(ticket.parts) for ticket in draft.tickets.values())
-        for part in self._listed(draft, now)[: max(room, 0)]:
+        for part in listed[: max(room, 0)]:
             left: Part | None = part
             while left is not None:
                 worker = rooms.next()
@@ -168,28 +183,67 @@ class Publish:
         return found
 
     def _assigned(self, ticket: Ticket, worker: str, now: int) -> Ticket:
-        return replace(ticket, assigned_to=worker, assigned_until_ms=now + self.ttl_ms, epoch=self.epoch)
+        ttl_ms = min(self.ttl_ms, AWAKE_TTL_MS) if worker in self.awake else self.ttl_ms
+        return replace(ticket, assigned_to=worker, assigned_until_ms=now + ttl_ms, epoch=self.epoch)
 
 
 class _Rooms:
-    """How much each worker can be given, the busy ones first."""
+    """Whom to give how much: the called a little; those awake, the busy ones first, half of what they hold, then all of it.
 
-    def __init__(self, draft: Draft, besides: str) -> None:
-        held = held_by(draft.tickets.values())
-        self._left = {worker: room - held.get(worker, 0) for worker, room in draft.rooms.items() if worker != besides}
-        self._order = sorted(self._left, key=lambda worker: (-held.get(worker, 0), worker), reverse=True)
+    ``todo``: how many messages are still to be given out.
+    """
+
+    def __init__(self, publish: Publish, draft: Draft, todo: int) -> None:
+        self.todo = todo
+        self._rooms = {worker: room for worker, room in draft.rooms.items() if worker != publish.worker}
+        self._held = held_by(draft.tickets.values())
+        self._assigned: dict[str, int] = {}
+        for ticket in draft.tickets.values():
+            if ticket.assigned_to:
+                self._assigned[ticket.assigned_to] = self._assigned.get(ticket.assigned_to, 0) + ticket.size
+        self._awake = [worker for worker in publish.awake if worker in self._rooms]
+        waiting = todo + sum(self._assigned.get(worker, 0) for worker in self._awake)
+        second = sum(draft.rooms.get(worker, 0) for worker in (publish.worker, *self._awake))
+        self.behind = waiting > second // 2
+        called = self._call(waiting - second // 2) if publish.short or waiting > second else []
+        busy = sorted(self._awake, key=lambda worker: -self._held.get(worker, 0))
+        plan = [(worker, min(self._held.get(worker, 0) + CALLED_WITH, self._rooms[worker])) for worker in called]
+        plan += [(worker, self._rooms[worker] // 2) for worker in busy]
+        plan += [(worker, self._rooms[worker]) for worker in busy]
+        self._plan = plan[::-1]
+
+    def _call(self, short: int) -> list[str]:
+        """Return which sleepers to wake for so many messages, beside those that were called before."""
+        left = {worker: room - self._held.get(worker, 0) for worker, room in self._rooms.items()}
+        asleep = [worker for worker in left if worker not in self._awake]
+        asleep.sort(key=lambda worker: (-left[worker], worker))
+        short -= sum(left[worker] for worker in asleep if worker in self._assigned)
+        called = []
+        for worker in asleep:
+            if short > 0 and left[worker] > 0 and worker not in self._assigned:
+                short -= left[worker]
+                called.append(worker)
+        return called
 
     def next(self) -> str | None:
-        """Return the worker to fill next; None if all are full."""
-        while self._order and self._left[self._order[-1]] <= 0:
-            self._order.pop()
-        return self._order[-1] if self._order else None
+        """Return the worker to fill next; None if all are full that are to be given something."""
+        while self._plan and self.left(self._plan[-1][0]) <= 0:
+            self._plan.pop()
+        return self._plan[-1][0] if self._plan else None
 
     def left(self, worker: str) -> int:
-        return self._left[worker]
+        """Return how much of its part in the plan the worker that is filled now has not been given."""
+        return self._plan[-1][1] - self._held.get(worker, 0)
 
     def use(self, worker: str, count: int) -> None:
-        self._left[worker] -= count
+        self._held[worker] = self._held.get(worker, 0) + count
+        self.todo -= count
+
+
+def _is_free(ticket: Ticket, now: int) -> bool:
+    if ticket.claimed or ticket.assigned_to:
+        return False
+    return all(visible_at_ms_of(part.name) <= now for part in ticket.parts)
 
 
 def unassigned(ticket: Ticket) -> Ticket:

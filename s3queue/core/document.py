@@ -27,6 +27,7 @@ VERSIONS = {
     "worker": 1,
     "schedule": 1,
     "lock": 1,
+    "audit": 1,
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from s3queue.core.keys import ObjectName, count_of, group_of
+from s3queue.core.keys import ObjectName, count_of, group_of, visible_at_ms_of
 from s3queue.core.ledger import Ledger
 
 
@@ -65,7 +65,7 @@ def books_balance(ledger: Ledger) -> Iterator[str]:
     """Every message that was ever ticketed is in a ticket or has exactly one outcome."""
     count = ledger.counters.get
     inside = sum(ticket.size for ticket in ledger.tickets.values())
-    outcomes = sum(count(kind, 0) for kind in ("completed", "retried", "dead", "discarded", "missing"))
+    outcomes = sum(count(kind, 0) for kind in ("completed", "retried", "moved", "dead", "discarded", "missing"))
     if count("ticketed", 0) != inside + outcomes:
         yield f"{count('ticketed', 0)} messages ticketed, but {inside} held and {outcomes} with an outcome"
     if any(value < 0 for value in ledger.counters.values()):
@@ -115,15 +115,24 @@ def violations(ledger: Ledger) -> list[str]:
 
 
 def step_violations(before: Ledger, after: Ledger) -> list[str]:
-    """Return what one commit may not do: go back in revision or cursor, or take a message out of its turn."""
+    """Return what one commit may not do: go back in revision or cursor, claim a message before its time or out of its turn."""
     found = []
     if after is not before and after.revision != before.revision + 1:
         found.append(f"revision went from {before.revision} to {after.revision}")
     for rank, cursor in before.cursors.items():
         if after.cursor(rank) < cursor:
             found.append(f"cursor of rank {rank} went back from {cursor} to {after.cursor(rank)}")
+    found += _too_early(after)
     found += _out_of_turn(before, after)
     return found
+
+
+def _too_early(after: Ledger) -> Iterator[str]:
+    """Tell what was claimed before it is visible."""
+    for ticket in after.tickets.values():
+        for part in ticket.parts if ticket.token == after.revision else ():
+            if visible_at_ms_of(part.name) > ticket.claimed_at_ms:
+                yield f"{part.name} is claimed at {ticket.claimed_at_ms}, before its time"
 
 
 def _out_of_turn(before: Ledger, after: Ledger) -> Iterator[str]:

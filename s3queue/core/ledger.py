@@ -17,7 +17,7 @@ from s3queue.core.message import AttemptError
 Ranges = tuple[tuple[int, int], ...]
 """Index ranges, half open, sorted, not touching each other."""
 
-LineKind = Literal["retry", "dead", "replay", "tick"]
+LineKind = Literal["retry", "dead", "replay", "tick", "move"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,8 @@ class Ticket:
 class Line:
     """A move: *write the target, delete the source, strike the line*.
 
-    ``retry``: message ``index`` of inbox object ``source`` → inbox object ``target``. ``dead``: the same → dead letter
+    ``retry``, ``move``: message ``index`` of inbox object ``source`` → inbox object ``target``, after a failure or as an
+    operator wants it. ``dead``: the same → dead letter
     ``target``. ``replay``: dead letter ``source`` → inbox object ``target``. ``tick``: the schedule named ``source``, due
     at ``index`` (store time in ms) → inbox object ``target``. ``written``: the target has been seen.
     """
@@ -100,7 +101,7 @@ class Line:
     @property
     def holds_source(self) -> bool:
         """Whether the source is an inbox object that must not be deleted yet."""
-        return self.kind in ("retry", "dead")
+        return self.kind in ("retry", "dead", "move")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ COUNTERS = (
     "completed",
     "failed",
     "retried",
+    "moved",
     "rescued",
     "dead",
     "replayed",
@@ -180,6 +182,20 @@ class Ledger:
         names = {part.name for ticket in self.tickets.values() for part in ticket.parts}
         names.update(line.source for line in self.outbox.values() if line.holds_source)
         return names
+
+
+def lost_errors(attempts: int, rescues: Iterable[Rescue]) -> tuple[AttemptError, ...]:
+    """Return the claims that ran out as errors of the attempts that follow ``attempts`` failed ones."""
+    return tuple(
+        AttemptError(
+            attempts + number,
+            rescue.rescued_at_ms,
+            "LeaseExpired",
+            f"worker {rescue.worker} claimed it at {rescue.claimed_at_ms} ms and vanished",
+            worker=rescue.worker,
+        )
+        for number, rescue in enumerate(rescues, 1)
+    )
 
 
 def held_by(tickets: Iterable[Ticket]) -> dict[str, int]:

@@ -20,8 +20,9 @@ MISSED = 3
 class Presence:
     """A worker's entry. ``interval_ms``: when the next heartbeat is due; ``capacity``: how many messages it would hold.
 
-    ``instance`` names the process, as two may be given one worker id. ``requests`` are those to the store by verb since
-    the start, ``commits`` and ``lost_races`` those of ledgers, ``running`` the ids of messages whose handlers run, some of them.
+    ``instance`` names the process, as two may be given one worker id. ``requests`` are those to the store since the
+    start, by verb, area and outcome (``"PUT ledger lost"``; older versions told the verb alone), ``commits`` and
+    ``lost_races`` those of ledgers, ``running`` the ids of messages whose handlers run, some of them.
     """
 
     worker: str

@@ -42,7 +42,7 @@ _COUNTER = {
 }
 
 
-class _Removal:
+class Removal:
     """Takes single messages out of claimed tickets, checking each one's token."""
 
     def __init__(self, draft: Draft) -> None:
@@ -82,7 +82,7 @@ class Settle:
 
     def apply(self, draft: Draft, now: int) -> list[str | None]:
         """Take the messages out of their tickets, put their moves into the outbox, settle objects without messages."""
-        removal = _Removal(draft)
+        removal = Removal(draft)
         removed = [removal.remove(outcome.handle) for outcome in self.outcomes]
         replies = [found if isinstance(found, str) else None for found in removed]
         recorded = [outcome for outcome, refused in zip(self.outcomes, replies, strict=True) if refused is None]
@@ -117,7 +117,7 @@ class Release:
 
     def apply(self, draft: Draft, now: int) -> list[str | None]:  # noqa: ARG002 - the face of every request
         """Move them to an available ticket, with the claims they lost before."""
-        removal = _Removal(draft)
+        removal = Removal(draft)
         given: dict[Part, set[int]] = {}
         replies: list[str | None] = []
         for handle in self.handles:

@@ -12,6 +12,9 @@ Settle        processing → completed / scheduled again / dead                 
 Extend        a lease's end                                                   the token no longer holds the ticket
 Release       processing → available                                          the token no longer holds the message
 Reset         processing → available, by an operator                          the ticket is not claimed
+Recall        the same for single messages                                    the token no longer holds the message
+Cancel        inbox, available, processing, a retry not written → discarded   it changed since it was seen
+Move          inbox, available, a retry not written → outbox                  it changed since it was seen; it is ordered
 Lead          nobody leads → this worker coordinates                          somebody else's term runs
 Publish       inbox, available → assigned to workers with room                the term is over
 Leave         a worker's lead and assignments end                             –
@@ -34,6 +37,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from s3queue.core.changing import Cancel, Move, Recall, Seen
 from s3queue.core.claiming import Claim, Claimed, Listing, Reset, Swept
 from s3queue.core.dispatch import Lead, Leave, Publish, Published
 from s3queue.core.draft import Draft
@@ -44,6 +48,7 @@ from s3queue.core.upkeep import Adopt, Discard, Expect, Forget, Missing, Pause, 
 
 __all__ = [
     "Adopt",
+    "Cancel",
     "Claim",
     "Claimed",
     "Discard",
@@ -57,16 +62,19 @@ __all__ = [
     "Leave",
     "Listing",
     "Missing",
+    "Move",
     "Outcome",
     "Pause",
     "Prune",
     "Publish",
     "Published",
+    "Recall",
     "Release",
     "Replay",
     "Request",
     "Reschedule",
     "Reset",
+    "Seen",
     "Settle",
     "Strike",
     "Swept",

@@ -11,7 +11,7 @@ from s3queue.core.ledger import Line, Part
 
 SETTLED_KEPT_MS = 3_600_000
 """How long a settled name above the cursor is kept: S3 refuses a signature after 15 minutes, so no copy lands later."""
-_MOVED = {"retry": "retried", "dead": "dead", "replay": "replayed", "tick": "ticked"}
+_MOVED = {"retry": "retried", "dead": "dead", "replay": "replayed", "tick": "ticked", "move": "moved"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +127,23 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Say that these dead letters were seen, before they are deleted: their lines must not write them again."""
+    """Say that these dead letters were seen, before they are deleted: their lines must not write them again.
+
+    Replies with those that are being replayed; ``spares`` says that these are not deleted.
+    """
 
     letters: tuple[str, ...]
+    spares: bool = False
 
-    def apply(self, draft: Draft, now: int) -> None:
+    def apply(self, draft: Draft, now: int) -> frozenset[str]:
         """Advance the lines that were to write them."""
+        moving = frozenset(letter for letter in self.letters if letter in draft.outbox)
         for letter in self.letters:
-            draft.seen(letter, now)
+            if not (self.spares and letter in moving):
+                draft.seen(letter, now)
         draft.forgotten_at_revision = draft.revision
         draft.dirty = True
+        return moving
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +165,7 @@ class Discard:
                 gone += ticket.size
                 for part in ticket.parts:
                     draft.close(part.name, now)
-            for line in [line for line in draft.outbox.values() if line.kind in ("retry", "tick")]:
+            for line in [line for line in draft.outbox.values() if line.kind in ("retry", "tick", "move")]:
                 draft.strike(line.id, now)
                 draft.close(line.target, now)
                 draft.count("ticketed")

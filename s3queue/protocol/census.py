@@ -93,7 +93,9 @@ def letter_names(lane: Lane) -> Iterator[str]:
     return (name for name in names if parse_letter(name) is not None)
 
 
-def _count_lane(ledger: Ledger, names: Sequence[str], letters: AbstractSet[str], now: int, total: dict[str, float]) -> int:
+def _count_lane(
+    ledger: Ledger, names: Sequence[str], letters: AbstractSet[str], now: int, total: dict[str, float]
+) -> int:
     """Add a lane's numbers to ``total`` and return when its oldest pending message became visible."""
 
     def add(state: str, count: int) -> None:
@@ -108,11 +110,14 @@ def _count_lane(ledger: Ledger, names: Sequence[str], letters: AbstractSet[str],
         add("pending" if visible_at_ms <= now else "scheduled", count_of(name))
         oldest = min(oldest, visible_at_ms)
     for ticket in ledger.tickets.values():
-        add("processing" if ticket.claimed else "pending", ticket.size)
-        if ticket.claimed and ticket.expires_at_ms < now:
-            add("stalled", ticket.size)
-        if not ticket.claimed:
-            oldest = min([oldest, *(visible_at_ms_of(part.name) for part in ticket.parts)])
+        if ticket.claimed:
+            add("processing", ticket.size)
+            add("stalled", ticket.size if ticket.expires_at_ms < now else 0)
+            continue
+        for part in ticket.parts:
+            visible_at_ms = visible_at_ms_of(part.name)
+            add("pending" if visible_at_ms <= now else "scheduled", part.size)
+            oldest = min(oldest, visible_at_ms)
     listed = set(names)
     for line in ledger.outbox.values():
         if line.kind == "dead":

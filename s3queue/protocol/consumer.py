@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from s3queue.core.keys import count_of
-from s3queue.core.ledger import Part, Ticket
-from s3queue.core.message import AttemptError, Failure, Message
+from s3queue.core.ledger import Part, Ticket, lost_errors
+from s3queue.core.message import Failure, Message
 from s3queue.core.retry import worn_out
 from s3queue.core.settling import LEASE_OVER
 from s3queue.core.transitions import (
@@ -147,6 +147,7 @@ class LaneConsumer:
         if deliveries:
             self.lane.committer.commit(Release(tuple(delivery.handle for delivery in deliveries)))
             self._let_go(deliveries)
+            self.lane.announce()
 
     def exchange(
         self,
@@ -221,6 +222,7 @@ class LaneConsumer:
             suspects=suspects,
             take=lambda claimed: self._read(claimed, started, deliver),
             ending=frozenset((handle.ticket_id, handle.name, handle.index) for handle in handles),
+            read_s=self.mean_read_s,
         )
 
     # -- after a commit --
@@ -346,16 +348,7 @@ class LaneConsumer:
         return ready
 
     def _delivery(self, ticket: Ticket, part: Part, lease: Lease, index: int, message: Message) -> Delivery:
-        lost = tuple(
-            AttemptError(
-                message.attempts + number,
-                rescue.rescued_at_ms,
-                "LeaseExpired",
-                f"worker {rescue.worker} claimed it at {rescue.claimed_at_ms} ms and vanished",
-                worker=rescue.worker,
-            )
-            for number, rescue in enumerate(part.rescues, 1)
-        )
+        lost = lost_errors(message.attempts, part.rescues)
         return Delivery(
             message,
             Handle(ticket.id, ticket.token, part.name, index),

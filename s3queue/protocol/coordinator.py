@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from s3queue.core.dispatch import MAX_PARTS
 from s3queue.core.ledger import Leader, Ledger, held_by
 from s3queue.core.transitions import Lead, Listing, Publish, Published
+from s3queue.protocol.attention import Attention
 from s3queue.protocol.lane import Lane
 
 LEASE_MS = 20_000
@@ -21,6 +23,8 @@ JITTER_S = 2.0
 MAX_POLL_S = 5.0
 """How long an idle worker waits between two looks, in a small fleet."""
 _TTL_MARGIN_MS = 5_000
+_READING_S = 0.25
+"""How long a coordinator with followers reads what it has claimed before it looks again."""
 
 
 def idle_poll_s(fleet: int, max_poll_s: float = MAX_POLL_S) -> float:
@@ -46,6 +50,7 @@ class Coordinator:
         self._until_ms = 0
         self._epoch = 0
         self._seen_epoch = 0
+        self._attention = Attention()
         self.at_home = True
 
     @property
@@ -119,11 +124,26 @@ class Coordinator:
 
     # -- dispatch --
 
+    def watch(self, ledger: Ledger) -> None:
+        """Take note of who is awake, from a ledger seen by the coordinator."""
+        self._attention.watch(ledger, self._lane.clock.monotonic())
+
     def demand(self, ledger: Ledger) -> int:
-        """Return how many messages the others would take beside what they hold."""
-        held = held_by(ledger.tickets.values())
-        me = self._lane.worker
-        return sum(max(0, room - held.get(worker, 0)) for worker, room in ledger.rooms.items() if worker != me)
+        """Return how many messages to look for beside its own: what the others have room for, as far as it can be assigned.
+
+        Twice what all do who are awake shows well enough whether others must be woken.
+        """
+        held, me, rooms = held_by(ledger.tickets.values()), self._lane.worker, ledger.rooms
+        room = sum(max(0, most - held.get(worker, 0)) for worker, most in rooms.items() if worker != me)
+        crew = sum(rooms.get(worker, 0) for worker in (me, *self._attention.awake(self._lane.clock.monotonic())))
+        parts = sum(len(ticket.parts) for ticket in ledger.tickets.values())
+        return min(room, 2 * crew, max(0, MAX_PARTS - parts))
+
+    def share(self, room: int, ledger: Ledger, read_s: float) -> int:
+        """Return how much of its room a coordinator claims at once, as others wait while it reads."""
+        if len(ledger.rooms) < 2 or not read_s:
+            return room
+        return min(room, max(1, int(_READING_S / read_s)))
 
     def publication(self, listings: Sequence[Listing], skip: frozenset[str]) -> Publish | None:
         """Return the proposal to assign what is left of the listings; None for who does not lead."""
@@ -131,10 +151,21 @@ class Coordinator:
             return None
         fleet = len(self._lane.committer.ledger.rooms)
         ttl_ms = int(2000 * idle_poll_s(fleet, self.max_poll_s)) + _TTL_MARGIN_MS
-        return Publish(self._lane.worker, self.instance, self._epoch, ttl_ms, tuple(listings), skip)
+        now, seen = self._lane.clock.monotonic(), self._attention
+        return Publish(
+            self._lane.worker,
+            self.instance,
+            self._epoch,
+            ttl_ms,
+            tuple(listings),
+            skip,
+            awake=seen.awake(now),
+            short=seen.is_short(now),
+        )
 
     def published(self, reply: Published) -> None:
         """Take note of what became of a proposal."""
+        self._attention.gave(reply.tickets, self._lane.clock.monotonic(), behind=reply.behind)
         if reply.tickets:
             messages = sum(ticket.size for ticket in reply.tickets)
             self._lane.events.emit(

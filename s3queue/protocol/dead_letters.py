@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 from s3queue.core.codec import decode_letter
@@ -14,6 +15,7 @@ from s3queue.core.message import DeadLetter
 from s3queue.core.transitions import Forget, Replay
 from s3queue.errors import CorruptObject, InvalidInput, NotFound, S3QueueError
 from s3queue.protocol import frames, journal
+from s3queue.protocol.changing import Changed
 from s3queue.protocol.lane import Lane
 from s3queue.protocol.moves import delete_letters, finish_orphans
 from s3queue.protocol.viewing import batched
@@ -49,6 +51,17 @@ class Replayed:
 
     replayed: tuple[str, ...]
     refused: dict[str, str]
+
+
+NO_LETTER = "there is no letter of it, or none that can be read"
+GHOST = "it was replayed or discarded before"
+MOVING = "it is being replayed"
+
+
+def _missing(names: Iterable[str], found: AbstractSet[str]) -> dict[str, str]:
+    """Return, by the id of its message, each of these letters that was not found, with the reason."""
+    ids = [parsed[1] for name in names if (parsed := parse_letter(name)) is not None]
+    return {id_: NO_LETTER for id_ in ids if id_ not in found}
 
 
 class DeadLetters:
@@ -105,9 +118,59 @@ class DeadLetters:
         Give ``ids`` of messages, or a ``filter`` (``lambda letter: True`` for all). Each is moved exactly once even if
         two do it, or one dies in the middle: the moves stand in the ledger before they are made.
         """
-        lane = self._lane()
         ids = ids if ids is None or isinstance(ids, str) else list(ids)
-        chosen = list(self._choose(ids, filter))
+        done = self._replay(list(self._choose(ids, filter)))
+        refused = done.refused
+        for id_ in [ids] if isinstance(ids, str) else dict.fromkeys(ids or ()):
+            if id_ not in done.replayed:
+                refused.setdefault(id_, NO_LETTER)
+        return done
+
+    def replay_letters(self, names: Sequence[str]) -> Replayed:
+        """Do what :meth:`replay` does with the letters of these names, which are not listed again: two GETs each."""
+        done = self._replay(list(self._letters(names, None)))
+        return Replayed(done.replayed, _missing(names, {*done.replayed, *done.refused}) | done.refused)
+
+    def letters(self, names: Iterable[str]) -> Iterator[tuple[str, DeadLetter]]:
+        """Yield the letters of these names that are there, each with its name; a GET each."""
+        return self._letters(names, None)
+
+    def moving(self, names: Iterable[str]) -> dict[str, str]:
+        """Return, by name, why letters are not to be touched: they are being replayed, or are ghosts of ones that were.
+
+        Two GETs a lane, and one for each part of the journal.
+        """
+        found: dict[str, str] = {}
+        gone: set[str] | None = None
+        for number, own in groupby(sorted(names, key=lane_of_letter), lane_of_letter):
+            lane, some = self._lane_of(number), list(own)
+            lane.committer.read()
+            gone = journal.read(lane, letters=True) if gone is None else gone
+            found |= {name: GHOST for name in some if name in gone}
+            found |= {name: MOVING for name in some if name in lane.committer.ledger.outbox}
+        return found
+
+    def discard_letters(self, names: Sequence[str], *, unread: bool = False) -> Changed:
+        """Delete the letters of these names (up to 1000) for good; ``done`` has their names.
+
+        A GET each tells of those that are not there any more; ``unread``: they are not looked at. Those that are being
+        replayed are left alone. Refused ones are by name, too.
+        """
+        there = list(names) if unread else [name for name, _ in self._letters(names, None)]
+        gone: list[str] = []
+        refused = dict.fromkeys(names, NO_LETTER)
+        for number in sorted({lane_of_letter(name) for name in there}):
+            lane, own = self._lane_of(number), [name for name in there if lane_of_letter(name) == number]
+            (moving,) = lane.committer.commit(Forget(tuple(own), spares=True), fresh=True)
+            deleted = [name for name in own if name not in moving]
+            delete_letters(lane, deleted)
+            gone += deleted
+            refused |= dict.fromkeys(moving, MOVING)
+        return Changed(tuple(gone), {name: why for name, why in refused.items() if name not in gone})
+
+    def _replay(self, chosen: Sequence[tuple[str, DeadLetter]]) -> Replayed:
+        """Move the letters, commit by commit."""
+        lane = self._lane()
         replayed: list[str] = []
         refused: dict[str, str] = {}
         for start in range(0, len(chosen), _BATCH):
@@ -122,9 +185,6 @@ class DeadLetters:
                     else:
                         refused[line.message_id] = reply
                 finish_orphans(own, decided)
-        for id_ in [ids] if isinstance(ids, str) else dict.fromkeys(ids or ()):
-            if id_ not in replayed:
-                refused.setdefault(id_, "there is no letter of it, or none that can be read")
         return Replayed(tuple(replayed), refused)
 
     def _decide(self, lane: Lane, chosen: Sequence[tuple[str, DeadLetter]]) -> Sequence[tuple[Line, str | None]]:
@@ -140,7 +200,7 @@ class DeadLetters:
             real = [line for line in lines if line.source not in gone]
             (replies,) = lane.committer.commit(Replay(tuple(real), judged))
             if replies is not None:
-                refused = [(line, "it was replayed or discarded before") for line in lines if line.source in gone]
+                refused = [(line, GHOST) for line in lines if line.source in gone]
                 return [*zip(real, replies, strict=True), *refused]
 
     def discard(

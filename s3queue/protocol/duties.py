@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from s3queue.core.lane_count import Contention, advise
 from s3queue.core.ledger import Ticket
 from s3queue.core.presence import Presence
 from s3queue.core.settings import Settings
-from s3queue.core.transitions import Leave, Reset
-from s3queue.errors import S3QueueError
+from s3queue.core.transitions import Leave, Pause, Reset
+from s3queue.errors import CorruptObject, S3QueueError
+from s3queue.protocol.lane import Lane
 from s3queue.protocol.lanes import Lanes
 from s3queue.protocol.registry import Registry
 
@@ -28,6 +30,12 @@ class _Duty:
     interval_s: float
     due_at: float = 0.0
 
+    @property
+    def name(self) -> str:
+        """How it is called where its errors are told."""
+        function = self.step.func if isinstance(self.step, partial) else self.step
+        return getattr(function, "__qualname__", "a duty")
+
 
 class Duties:
     """The queue-wide duties of this process; :meth:`step` does what is due if it coordinates the first lane."""
@@ -36,7 +44,7 @@ class Duties:
         self._lanes, self._change = lanes, change_settings
         self._lane = lanes.first.lane
         self.registry = Registry(self._lane)
-        self._contention = _Seen(self._lane.clock.monotonic(), {})
+        self._paces = _Paces()
         self._duties = [_Duty(self.rescue_from_the_dead, _REGISTRY_S), _Duty(self.tune_lanes, _LANES_S)]
 
     def add(self, step: Callable[[], object], interval_s: float) -> None:
@@ -54,8 +62,7 @@ class Duties:
                 try:
                     duty.step()
                 except S3QueueError as error:
-                    doing = getattr(duty.step, "__qualname__", "a duty")
-                    self._lane.events.emit("error", error=error, doing=f"coordinating ({doing})")
+                    self._lane.events.emit("error", error=error, doing=f"coordinating ({duty.name})")
 
     def rescue_from_the_dead(self) -> int:
         """Make what dead workers hold available before their leases end, and take them off the books; return how much."""
@@ -64,39 +71,64 @@ class Duties:
         for dead in self.registry.dead():
             if not self.registry.is_dead_still(dead):
                 continue
-            for agents in self._lanes.all():
-                lane = agents.lane
-                lane.committer.read()
-                tickets = lane.committer.ledger.tickets.values()
-                held = frozenset(ticket.id for ticket in tickets if _claimed_in_life(ticket, dead))
-                if not held and dead.worker not in lane.committer.ledger.rooms:
-                    continue
-                (lost, _) = lane.committer.commit(Reset(held), Leave(dead.worker))
-                for ticket in lost:
-                    lane.events.emit("message-recovered", worker=ticket.worker, count=ticket.size)
-                    rescued += ticket.size
-            self.registry.remove(dead)
+            taken = [self._take_from(dead, agents.lane) for agents in self._lanes.all()]
+            rescued += sum(count for count in taken if count is not None)
+            if None not in taken:  # else its entry stays, so that the rest is taken when that lane can be read again
+                self.registry.remove(dead)
         return rescued
+
+    def _take_from(self, dead: Presence, lane: Lane) -> int | None:
+        """Take from a dead worker what it holds in a lane; return how many messages, or None if the lane is unreadable."""
+        if lane.is_aside:
+            return None
+        try:
+            lane.committer.read()
+            ledger = lane.committer.ledger
+            held = frozenset(ticket.id for ticket in ledger.tickets.values() if _claimed_in_life(ticket, dead))
+            if not held and dead.worker not in ledger.rooms:
+                return 0
+            # A ticket that is rescued or claimed meanwhile has another id: it is not taken from whoever has it then.
+            (lost, _) = lane.committer.commit(Reset(held), Leave(dead.worker))
+        except CorruptObject as error:
+            if not lane.sets_aside(error):
+                raise
+            return None
+        for ticket in lost:
+            lane.events.emit("message-recovered", worker=ticket.worker, count=ticket.size)
+        if lost:
+            lane.announce()
+        return sum(int(ticket.size) for ticket in lost)
 
     def tune_lanes(self) -> int:
         """Raise or lower the number of lanes if they are tuned automatically; return how many there are then."""
         settings, living = self._lane.settings(), self.registry.living()
-        seen, self._contention = self._contention.until(self._lane.clock.monotonic(), living)
+        seen = self._paces.of(living)
         if not settings.lanes_auto or settings.strict or self._lane.committer.ledger.paused:
             return settings.lanes
         lanes = advise(settings.lanes, len(living), seen)
         if lanes == settings.lanes:
             return lanes
-        self._lane.events.emit(
-            "lanes-changed", before=settings.lanes, after=lanes, lost_share=round(seen.lost_share, 3)
-        )
+        mine = False
 
         def change(found: Settings) -> Settings:
-            if found.lanes != settings.lanes or not found.lanes_auto:
+            nonlocal mine
+            mine = found.lanes == settings.lanes and found.lanes_auto
+            if not mine:
                 return found  # somebody else has changed it meanwhile
             return replace(found, lanes=lanes, lanes_ever=max(found.lanes_served, lanes))
 
-        return self._change(change).lanes
+        changed = self._change(change)
+        if mine:
+            share = round(seen.lost_share, 3)
+            self._lane.events.emit("lanes-changed", before=settings.lanes, after=lanes, lost_share=share)
+            self._pause_if_first_is(range(settings.lanes_served, changed.lanes_served))
+        return changed.lanes
+
+    def _pause_if_first_is(self, numbers: range) -> None:
+        """Pause lanes just opened if the queue was paused at that time: whoever did it may not have known of them."""
+        if numbers and (first := self._lane.committer.read().value) is not None and first.paused:
+            for number in numbers:
+                self._lanes.of(number).lane.committer.commit(Pause(True), fresh=True)
 
 
 def _claimed_in_life(ticket: Ticket, dead: Presence) -> bool:
@@ -105,16 +137,37 @@ def _claimed_in_life(ticket: Ticket, dead: Presence) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """Commits and lost races by process, as of the last look."""
+class _Pace:
+    """A worker's last heartbeat that was read, and what it did between that and the one read before (0 s: unknown)."""
 
-    at: float
-    counts: dict[str, tuple[int, int]]
+    entry: Presence
+    seconds: float = 0.0
+    commits: int = 0
+    lost_races: int = 0
 
-    def until(self, now: float, living: list[Presence]) -> tuple[Contention, _Seen]:
-        """Return what happened since, among workers that were there before, and what is seen now."""
-        counts = {entry.instance: (entry.commits, entry.lost_races) for entry in living}
-        known = [(self.counts[name], count) for name, count in counts.items() if name in self.counts]
-        commits = sum(max(0, after[0] - before[0]) for before, after in known)
-        lost = sum(max(0, after[1] - before[1]) for before, after in known)
-        return Contention(now - self.at, commits, lost), _Seen(now, counts)
+    def after(self, entry: Presence) -> _Pace:
+        """Return the pace as a later look at the registry tells it."""
+        seconds = (entry.beat_at_ms - self.entry.beat_at_ms) / 1000
+        if seconds <= 0:
+            return self
+        commits, lost_races = entry.commits - self.entry.commits, entry.lost_races - self.entry.lost_races
+        return _Pace(entry, seconds, max(0, commits), max(0, lost_races))
+
+
+class _Paces:
+    """How fast each worker commits. By its own heartbeats: they are seldom while it is idle, and read even later."""
+
+    def __init__(self) -> None:
+        self._paces: dict[str, _Pace] = {}
+
+    def of(self, living: list[Presence]) -> Contention:
+        """Take note of the heartbeats, and return what the workers do in a second, as far as two of each are known."""
+        before = self._paces
+        self._paces = {
+            entry.instance: before[entry.instance].after(entry) if entry.instance in before else _Pace(entry)
+            for entry in living
+        }
+        known = [pace for pace in self._paces.values() if pace.seconds]
+        commits = sum(pace.commits / pace.seconds for pace in known)
+        lost_races = sum(pace.lost_races / pace.seconds for pace in known)
+        return Contention(1.0 if known else 0.0, commits, lost_races, whole=len(known) == len(self._paces))

@@ -179,7 +179,7 @@ class Scanner:
             found, after_key = self._inbox.page(rank, after_key)
             pages += 1
             first = listing.first_page or (found[-1] if found and after_key else "")
-            listing = Listing(rank, (*listing.names, *found), listed_at_ms, first)
+            listing = Listing(rank, (*listing.names, *found), listed_at_ms, first, whole=not after_key)
             future = bool(found) and visible_at_ms_of(found[-1]) > listed_at_ms
             if not after_key or future or (not all_pages and look.claimable(listing) >= room):
                 break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -10,6 +11,7 @@ from s3queue.clock import Clock
 from s3queue.core.keys import Keys
 from s3queue.core.payload import PayloadCodec, Seal
 from s3queue.core.settings import Settings
+from s3queue.errors import CorruptObject, S3QueueError
 from s3queue.events import Events
 from s3queue.ids import Ids
 from s3queue.protocol.committer import Committer
@@ -17,6 +19,9 @@ from s3queue.protocol.inbox import Inbox, Scanner
 from s3queue.protocol.naming import Naming
 from s3queue.store.port import Store
 from s3queue.telemetry import OFF, Telemetry
+
+ASIDE_S = 60.0
+"""How long a lane whose ledger cannot be read is left alone before it is looked at again."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -41,7 +46,8 @@ class Standing:
 
     ``present_until`` is without end for a process that is in no registry; ``present_since`` is when it was last back
     after it might have been taken for dead. ``capacity``: how many messages it would hold if there were as many. ``note``
-    takes down each outcome of its own that was recorded; ``telemetry`` measures what it does.
+    takes down each outcome of its own that was recorded; ``telemetry`` measures what it does. ``announce`` tells others,
+    who may hear of it, that messages of a lane have become visible; it takes the lane's number, and never waits or fails.
     """
 
     worker: str
@@ -51,13 +57,15 @@ class Standing:
     spread: Spread = field(default=one_by_one)
     note: Callable[[Any], object] = field(default=bool)
     telemetry: Telemetry = OFF
+    announce: Callable[[int], object] = field(default=bool)
 
 
 @dataclass(slots=True)
 class Lane:
     """What one process knows of a lane. ``settings`` is a function, as they can change while the process runs.
 
-    ``once`` is the store without retries, for a request that must not be sent a second time.
+    ``once`` is the store without retries, for a request that must not be sent a second time. ``trouble``: why the lane is
+    left alone until ``aside_until`` (monotonic), the others going on.
     """
 
     number: int
@@ -74,6 +82,34 @@ class Lane:
     ids: Ids
     codec: PayloadCodec
     naming: Naming
+    trouble: CorruptObject | None = None
+    aside_until: float = float("-inf")
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether the lane is left alone for the time being, as its ledger cannot be read."""
+        return self.clock.monotonic() < self.aside_until
+
+    def sets_aside(self, error: S3QueueError) -> bool:
+        """Leave the lane alone for a while if the error says that its ledger cannot be read; return whether it does.
+
+        Told once each time: what is corrupt stops its own lane, and no flood of errors hides the others'.
+        """
+        if not isinstance(error, CorruptObject) or error.key != self.committer.record.key:
+            return False
+        with self._lock:
+            told = self.is_aside
+            self.trouble, self.aside_until = error, self.clock.monotonic() + ASIDE_S
+        if not told:
+            self.events.emit("error", error=error, doing=f"working in lane {self.number}")
+        return True
+
+    def is_back(self) -> None:
+        """Note that the ledger can be read: what is held in the lane is extended and recorded as before, from now on."""
+        if self.trouble is not None:
+            with self._lock:
+                self.trouble, self.aside_until = None, float("-inf")
 
     @property
     def worker(self) -> str:
@@ -89,6 +125,11 @@ class Lane:
     def is_present(self) -> bool:
         """Whether nobody may take this process for dead now, so that it can rely on what it claims."""
         return self.standing.present_since <= self.clock.monotonic() < self.standing.present_until
+
+    def announce(self, visible_at_ms: int = 0) -> None:
+        """Tell others that there are messages which are durable and visible from then on, unless that is yet to come."""
+        if visible_at_ms <= self.now_ms():
+            self.standing.announce(self.number)
 
     @property
     def seal(self) -> Seal:

@@ -130,9 +130,15 @@ class Consumer:
         return not self.leads and self._lanes.of(self._home).consumer.search.is_led()
 
     @property
+    def coordinated(self) -> bool:
+        """Whether a look along with outcomes costs little: a coordinator looks often anyway, and who follows lists nothing."""
+        return self.leads or self.led
+
+    @property
     def idle_poll_s(self) -> float:
         """How seldom an idle worker of this fleet looks at most, in seconds."""
-        leader = self._lanes.of(self._home).lane.committer.ledger.leader
+        seen = self._lanes.of(self._home).lane.committer.record.cached
+        leader = seen.value.leader if seen is not None and seen.value is not None else None
         return idle_poll_s(leader.fleet if leader is not None else 0, self._max_poll_s)
 
     def most_idle_s(self, max_poll_s: float) -> float:
@@ -162,19 +168,23 @@ class Consumer:
         if self._coordinates is None:
             return
         self._coordinates = None
-        for agents in self._lanes.all():
+
+        def leave(agents: Agents) -> None:
             coordinator, agents.consumer.search.coordinator = agents.consumer.search.coordinator, None
             if coordinator is not None:
                 coordinator.withdraw()
                 agents.lane.committer.commit(Leave(agents.lane.worker, coordinator.instance))
 
+        self._in_each(self._lanes.all(), leave)
+
     def _settle_in(self) -> None:
-        """Choose a home, and another when the number of lanes has changed."""
+        """Choose a home, and another when the number of lanes has changed or home cannot be worked in."""
         lanes = self.lane.settings().lanes
-        if lanes == self._homes:
+        homes = [number for number in range(lanes) if not self._lanes.of(number).lane.is_aside] or list(range(lanes))
+        if lanes == self._homes and self._home in homes:
             return
         before, self._homes = self._home, lanes
-        self._home = int(self.lane.ids.random() * lanes)
+        self._home = homes[int(self.lane.ids.random() * len(homes))]
         for agents in self._lanes.all():
             search = agents.consumer.search
             if search.coordinator is None and self._coordinates is not None:
@@ -183,12 +193,13 @@ class Consumer:
                 search.coordinator.at_home = agents.lane.number == self._home
         if before != self._home:
             old = self._lanes.of(before).lane
-            if old.worker in old.committer.ledger.rooms:
+            if not old.is_aside and old.worker in old.committer.ledger.rooms:
                 old.committer.commit(Leave(old.worker))
 
     def _to_visit(self) -> list[Agents]:
         """Return the lanes to look at now: home, those coordinated, and one more if its turn has come."""
-        served = self._lanes.all()
+        every = self._lanes.all()
+        served = [agents for agents in every if not agents.lane.is_aside] or every
         if self._coordinates is None:  # everybody's guest: all lanes, another one first each time
             self._turn = (self._turn + 1) % len(served)
             return [*served[self._turn :], *served[: self._turn]]
@@ -206,17 +217,22 @@ class Consumer:
 
     # -- what this process holds --
 
+    @property
+    def _at_work(self) -> list[Agents]:
+        """The lanes this process has had to do with, but for those that are left alone: nothing there can be recorded."""
+        return [agents for agents in self._lanes.known if not agents.lane.is_aside]
+
     def held(self) -> int:
         """Return how many messages this process holds without an outcome."""
-        return sum(agents.consumer.held() for agents in self._lanes.known)
+        return sum(agents.consumer.held() for agents in self._at_work)
 
     def pending(self) -> int:
         """Return how many outcomes wait to be recorded."""
-        return sum(agents.consumer.pending() for agents in self._lanes.known)
+        return sum(agents.consumer.pending() for agents in self._at_work)
 
     def needs_extension(self) -> bool:
         """Whether a lease has half run out."""
-        return any(agents.consumer.needs_extension() for agents in self._lanes.known)
+        return any(agents.consumer.needs_extension() for agents in self._at_work)
 
     @property
     def mean_bytes(self) -> float:
@@ -270,8 +286,22 @@ class Consumer:
         by_lane: dict[int, list[Delivery]] = {}
         for delivery in deliveries:
             by_lane.setdefault(delivery.lease.lane, []).append(delivery)
-        for number, some in by_lane.items():
-            self._lanes.of(number).consumer.release(some)
+        self._in_each(
+            [self._lanes.of(number) for number in by_lane],
+            lambda agents: agents.consumer.release(by_lane[agents.lane.number]),
+        )
+
+    @staticmethod
+    def _in_each(lanes: Iterable[Agents], act: Callable[[Agents], object]) -> None:
+        """Act in each lane though it fails in some; raise the first error then, but for those of unreadable ledgers."""
+        failed: S3QueueError | None = None
+        for agents in lanes:
+            try:
+                act(agents)
+            except S3QueueError as error:
+                failed = failed or (None if agents.lane.sets_aside(error) else error)
+        if failed is not None:
+            raise failed
 
     def exchange(
         self,
@@ -284,7 +314,8 @@ class Consumer:
         """Record the pending outcomes, extend what runs long, and claim up to ``room`` messages: a commit a lane.
 
         ``look`` (default: if there is room): whether to look for messages, and as coordinator to assign what there is no
-        room for. A lane that fails does not stop the others; its error is raised if nothing was claimed.
+        room for. A lane that fails does not stop the others; its error is raised if nothing was claimed. One whose ledger
+        cannot be read is left alone for a while; CorruptObject is raised when that is true of every lane.
         """
         looks = room > 0 if look is None else look
         visits = self._to_visit() if looks else []
@@ -293,7 +324,7 @@ class Consumer:
         self.claimed_in_full = False
         if looks:
             self.others_wait = self.may_be_more = False
-        others = [agents for agents in self._lanes.known if agents not in visits]
+        others = [agents for agents in self._at_work if agents not in visits]
         for agents in (*visits, *others):
             consumer, mine = agents.consumer, agents in visits
             left = room - len(got)
@@ -302,10 +333,13 @@ class Consumer:
             try:
                 got += consumer.exchange(left if mine else 0, look=mine, deliver=deliver, keep_leases=keep_leases)
             except S3QueueError as error:
+                if agents.lane.sets_aside(error) and not all(every.lane.is_aside for every in self._lanes.all()):
+                    continue
                 if failed is not None or got:
                     self.lane.events.emit("error", error=error, doing=f"committing to lane {agents.lane.number}")
                 failed = failed or error
             else:
+                agents.lane.is_back()
                 self.claimed_in_full = self.claimed_in_full or (mine and consumer.claimed_in_full)
                 self.others_wait = self.others_wait or (mine and consumer.others_wait)
                 self.may_be_more = self.may_be_more or (mine and consumer.may_be_more)

@@ -297,14 +297,16 @@ def list_locks(lane: Lane) -> list[LockInfo]:
     return found
 
 
-def break_lock(lane: Lane, name: str) -> LockInfo | None:
-    """Take the lock away from whoever holds it, and return who did; None if nobody does.
+def break_lock(lane: Lane, name: str, token: int | None = None) -> LockInfo | None:
+    """Take the lock away from whoever holds it (with ``token``: only if it is that one's), and return who did; None if nobody.
 
     The next holder's token is above the old one's, whose holder learns of it with its next renewal.
     """
     record = Record(lane.store, lane.keys.lock(name), decode_lock, encode_lock)
     nonce = lane.ids.new(lane.now_ms())
     victim = record.read().value
+    if victim is not None and token is not None and victim.token != token:
+        return None
     for _ in range(_ROUNDS):
         version, now = record.cached or record.read(), lane.now_ms()
         wanted = lease.take_away(version.value, nonce, now)

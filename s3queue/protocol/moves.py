@@ -8,9 +8,10 @@ written again after it was processed is a ghost that ledger or journal tells fro
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from s3queue.core.codec import decode_letter, decode_schedule, encode_letter
-from s3queue.core.keys import ObjectName
+from s3queue.core.keys import MAX_PRIORITY, ObjectName, visible_at_ms_of
 from s3queue.core.ledger import Line
 from s3queue.core.message import DeadLetter, Message
 from s3queue.core.transitions import Strike
@@ -31,7 +32,7 @@ def carry_out(lane: Lane, decided: Iterable[tuple[Line, Message]], since: float)
     A move that fails is told as an error event and left to the sweeper.
     """
 
-    def move(pair: tuple[Line, Message]) -> str | None:
+    def move(pair: tuple[Line, Message]) -> Line | None:
         line, message = pair
         if lane.clock.monotonic() - since > FRESH_S:
             return None
@@ -40,11 +41,12 @@ def carry_out(lane: Lane, decided: Iterable[tuple[Line, Message]], since: float)
         except S3QueueError as error:
             _tell(lane, line, error)
             return None
-        return line.id
+        return line
 
-    done = [line_id for line_id in lane.spread(move, list(decided)) if line_id is not None]
+    done = [line for line in lane.spread(move, list(decided)) if line is not None]
     if done:
-        lane.committer.defer(Strike(tuple(done)))
+        lane.committer.defer(Strike(tuple(line.id for line in done)))
+        _announce(lane, done)
 
 
 def finish_orphans(lane: Lane, lines: Sequence[Line]) -> int:
@@ -69,6 +71,7 @@ def finish_orphans(lane: Lane, lines: Sequence[Line]) -> int:
         done.append(line)
     if not done:
         return 0
+    _announce(lane, done)
     delete_letters(lane, [line.source for line in done if line.kind == "replay"])
     strike = Strike(tuple(line.id for line in done), frozenset(missing))
     (struck,) = lane.committer.commit(strike, fresh=True)
@@ -87,6 +90,13 @@ def delete_letters(lane: Lane, names: Sequence[str]) -> int:
     for start in range(0, len(names), 1000):
         left += len(lane.store.delete_many([lane.keys.letter(name) for name in names[start : start + 1000]]))
     return len(names) - left
+
+
+def _announce(lane: Lane, lines: Iterable[Line]) -> None:
+    """Tell others if any of the moves, whose targets are durable, has made a message visible."""
+    visible = [visible_at_ms_of(line.target) for line in lines if line.kind != "dead"]
+    if visible:
+        lane.announce(min(visible))
 
 
 def _tell(lane: Lane, line: Line, error: S3QueueError) -> None:
@@ -115,4 +125,4 @@ def _write_target(lane: Lane, line: Line, message: Message) -> None:
         name = ObjectName.parse(line.target)
         if name is None:
             raise CorruptObject(lane.committer.record.key, f"outbox line {line.id} has target {line.target!r}")
-        lane.inbox.write(name, [moved])
+        lane.inbox.write(name, [replace(moved, priority=MAX_PRIORITY - name.rank)])

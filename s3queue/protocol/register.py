@@ -21,11 +21,19 @@ class Register:
     """Reads ``queue.json`` now and then; writes it when the queue is new or its settings change.
 
     ``wanted``: settings for a queue that does not exist yet. ``probe`` is called before a queue is first written, and
-    when no process has vouched for the store so far; it raises UnsafeStore.
+    when no process has vouched for the store so far; it raises UnsafeStore. ``tell`` is given the settings when they have
+    been read for the first time.
     """
 
     def __init__(
-        self, store: Store, keys: Keys, clock: Clock, wanted: Settings, probe: Callable[[], object] | None
+        self,
+        store: Store,
+        keys: Keys,
+        clock: Clock,
+        wanted: Settings,
+        probe: Callable[[], object] | None,
+        *,
+        tell: Callable[[Settings], object] = bool,
     ) -> None:
         self._store, self._clock = store, clock
         self._record = Record(store, keys.settings, decode_settings, encode_settings)
@@ -34,6 +42,7 @@ class Register:
         self._lock = Lock()
         self._read_at: float | None = None
         self._gone = False
+        self._tell: Callable[[Settings], object] | None = tell
 
     def current(self) -> Settings:
         """Return the settings in hand; connect to the store first if there are none yet."""
@@ -51,23 +60,30 @@ class Register:
     def connect(self) -> Settings:
         """Read the settings, or make the queue with those wanted; the store is probed unless somebody has before."""
         with self._lock:
-            before = self._record.cached
-            settings = self._record.read().value
-            if settings is None and before is not None and before.value is not None:
-                self._gone = True
-            if self._gone:
-                raise QueueGone(self._record.key)
-            if settings is None or (self._probe is not None and not settings.probed_at_ms):
-                if self._probe is not None:
-                    self._probe()
-                probed_at_ms = self._store.now_ms() if self._probe is not None else 0
-                wanted = replace(self._wanted, probed_at_ms=probed_at_ms)
-                written = self._record.update(
-                    lambda found: replace(found, probed_at_ms=found.probed_at_ms or probed_at_ms) if found else wanted
-                )
-                settings = written.value or wanted
-            self._read_at = self._clock.monotonic()
-            return settings
+            settings = self._connect()
+            tell, self._tell = self._tell, None
+        if tell is not None:
+            tell(settings)
+        return settings
+
+    def _connect(self) -> Settings:
+        before = self._record.cached
+        settings = self._record.read().value
+        if settings is None and before is not None and before.value is not None:
+            self._gone = True
+        if self._gone:
+            raise QueueGone(self._record.key)
+        if settings is None or (self._probe is not None and not settings.probed_at_ms):
+            if self._probe is not None:
+                self._probe()
+            probed_at_ms = self._store.now_ms() if self._probe is not None else 0
+            wanted = replace(self._wanted, probed_at_ms=probed_at_ms)
+            written = self._record.update(
+                lambda found: replace(found, probed_at_ms=found.probed_at_ms or probed_at_ms) if found else wanted
+            )
+            settings = written.value or wanted
+        self._read_at = self._clock.monotonic()
+        return settings
 
     def exists(self) -> bool:
         """Whether the queue has been made, at the price of a GET."""

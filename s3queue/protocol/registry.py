@@ -12,12 +12,20 @@ from dataclasses import dataclass, replace
 
 from s3queue.core.presence import (
     BEAT_MS,
+    IDLE_BEAT_MS,
     Presence,
     decode_presence,
     encode_presence,
     next_interval_ms,
 )
-from s3queue.errors import CorruptObject, InvalidSetting, NotFound, OutcomeUnknown, PreconditionFailed
+from s3queue.errors import (
+    CorruptObject,
+    InvalidSetting,
+    NotFound,
+    OutcomeUnknown,
+    PreconditionFailed,
+    StoreRefused,
+)
 from s3queue.protocol.lane import Lane
 from s3queue.store.port import fetch, walk
 from s3queue.store.record import Record
@@ -25,12 +33,16 @@ from s3queue.store.record import Record
 _TRUST = 0.9
 _LIST_S = 60.0
 _SOONEST_S = 2.0
+_AGAIN_S = 1.0
+"""How long after a heartbeat that failed the next is tried, whoever asks for it: each failure is told."""
 
 
 class Registration:
     """This process' entry in the registry; safe to share between threads.
 
-    ``describe`` tells what it does now; its name and times are filled in here.
+    ``describe`` tells what it does now; its name and times are filled in here. A process that has no permission to write
+    it works without, under a name that nobody has an entry by: so nobody takes it for dead, and what it holds when it
+    dies is free when the leases end, not before.
     """
 
     def __init__(self, lane: Lane, describe: Callable[[], Presence]) -> None:
@@ -38,9 +50,11 @@ class Registration:
         self._record = Record(lane.store, lane.keys.worker(lane.worker), decode_presence, encode_presence)
         self._interval_ms = BEAT_MS
         self._due_at = 0.0
+        self._again_at = 0.0
         self._capacity = 0
         self._written = False
         self._left = False
+        self._unlisted = False
         self._lock = threading.Lock()
         # What is claimed before the first heartbeat may be taken for that of a dead predecessor of the same name.
         lane.standing.present_since = float("inf")
@@ -52,12 +66,47 @@ class Registration:
 
     def _step(self) -> bool:
         now, said = self._lane.clock.monotonic(), self._describe()
+        if now < self._again_at or (self._unlisted and now < self._due_at):
+            return False
         soon = now >= self._due_at - self._interval_ms / 1000 + _SOONEST_S
         grown = said.capacity >= 2 * self._capacity or (said.held > 0 and self._interval_ms > BEAT_MS)
         if self._written and now < self._due_at and not (soon and grown):
             return False
-        self._beat(said, now)
+        self._again_at = now + _AGAIN_S
+        try:
+            self._beat(said, now)
+        except StoreRefused as error:
+            if error.reason != "access-denied":
+                raise
+            self._go_unlisted(error)
+            return False
+        self._again_at = now
         return True
+
+    def _go_unlisted(self, refused: StoreRefused) -> None:
+        """Work without an entry from now on; try again now and then, as the permission may come."""
+        lane = self._lane
+        if not self._unlisted:
+            # Under its name there may be an entry: its own, or a namesake's, whose end would be taken for its death.
+            lane.standing.worker = self._new_name()
+            self._record = Record(lane.store, lane.keys.worker(lane.worker), decode_presence, encode_presence)
+            self._unlisted, self._written = True, False
+            lane.standing.present_since = lane.clock.monotonic()
+        lane.standing.present_until = float("inf")
+        self._due_at = lane.clock.monotonic() + IDLE_BEAT_MS / 1000
+        error = StoreRefused(
+            f"This worker may not write its heartbeat ({refused}), and works without: should it die, what it holds is "
+            "free when the leases end, not before.",
+            reason=refused.reason,
+            key=refused.key,
+            remedy=f"Allow s3:GetObject, s3:PutObject and s3:DeleteObject on {lane.keys.workers}*.",
+        )
+        lane.events.emit("error", error=error, doing="writing a heartbeat")
+
+    def _new_name(self) -> str:
+        """Return a name that no process has had."""
+        lane = self._lane
+        return f"{lane.worker}~{lane.ids.new(lane.now_ms())[-6:]}"
 
     def _beat(self, said: Presence, now: float) -> None:
         lane = self._lane
@@ -71,9 +120,11 @@ class Registration:
         )
         trusted_until = now + _TRUST * entry.silence_ms / 1000
         # Should its answer be lost, either entry may be there: the one that ends sooner counts.
-        before, name, first = lane.standing.present_until, lane.worker, not self._written
+        before, name = lane.standing.present_until, lane.worker
+        first = not self._written and not self._unlisted
         lane.standing.present_until = min(before, trusted_until)
         self._write(entry)
+        self._unlisted = False
         if first or lane.worker != name or lane.clock.monotonic() >= before:
             lane.standing.present_since = lane.clock.monotonic()
         lane.standing.present_until = trusted_until
@@ -86,6 +137,7 @@ class Registration:
             try:
                 self._record.write(entry, over or self._record.read())
             except (PreconditionFailed, OutcomeUnknown):
+                self._unlisted = False  # there may be an entry under this name
                 found = self._record.read().value
                 if found == entry:
                     return
@@ -100,7 +152,7 @@ class Registration:
     def _make_room(self, other: Presence) -> None:
         """Take another name: a second process has begun to work under this one."""
         lane = self._lane
-        taken, lane.standing.worker = lane.worker, f"{lane.worker}~{lane.committer.writer[-6:]}"
+        taken, lane.standing.worker = lane.worker, self._new_name()
         self._record = Record(lane.store, lane.keys.worker(lane.worker), decode_presence, encode_presence)
         error = InvalidSetting(
             f"Worker id {taken!r} is used by two processes, here and on {other.host or 'another host'} (pid {other.pid}).",

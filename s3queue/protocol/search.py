@@ -71,16 +71,28 @@ class Search:
         """Leave an object alone for a while."""
         self._skip[name] = self._lane.clock.monotonic() + seconds
 
-    def ask(self, room: int, *, suspects: bool, take: Callable[[Claimed], object], ending: Ending = ()) -> list[Sent]:
+    def ask(
+        self,
+        room: int,
+        *,
+        suspects: bool,
+        take: Callable[[Claimed], object],
+        ending: Ending = (),
+        read_s: float = 0.0,
+    ) -> list[Sent]:
         """Return requests for up to ``room`` messages, in their order; ``take`` gets what is claimed.
 
-        ``ending``: messages whose outcomes go with the same commit.
+        ``ending``: messages whose outcomes go with the same commit. ``read_s``: how long it takes to read a message, if
+        that is known.
         """
         now = self._lane.clock.monotonic()
         self._skip = {name: until for name, until in self._skip.items() if until > now}
         skip, coordinator = frozenset(self._skip), self.coordinator
         follows = coordinator is not None and not coordinator.leads
         ledger = self._lane.committer.refresh(0.0 if follows else _LEDGER_AGE_S)
+        if coordinator is not None and coordinator.leads:
+            coordinator.watch(ledger)
+            room = coordinator.share(room, ledger, read_s)
         listings = self._listings(ledger, room, skip, ending)
         sent = []
         if coordinator is not None:

@@ -78,6 +78,8 @@ class Sweeper:
             adopted, ghosts = 0, 0
         else:
             journal.expire(lane)
+        if rescued or adopted:
+            lane.announce()
         moved = finish_orphans(lane, self._orphans())
         self._look_for_retries()
         forgotten = self._retire_left_behind()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, TypeVar
 
 from s3queue.core.codec import decode_letter
-from s3queue.core.keys import count_of, lane_of_letter, visible_at_ms_of
+from s3queue.core.keys import ObjectName, count_of, lane_of_letter, parse_letter, visible_at_ms_of
 from s3queue.core.ledger import Ledger, Line, Part, Ticket
 from s3queue.core.message import AttemptError, Message
 from s3queue.errors import CorruptObject, InvalidSetting, NotFound, S3QueueError
@@ -27,7 +28,8 @@ class MessageView:
 
     ``state``: one of :data:`~s3queue.protocol.census.STATES`. ``name`` and ``index``: which message of which object
     below ``inbox/{lane}/``, or of which letter below ``dlq/``. ``worker``, ``token``, ``claimed_at_ms`` and
-    ``expires_at_ms`` tell of its claim, ``assigned_to`` of its ticket, ``dead_at_ms`` and ``reason`` of its end.
+    ``expires_at_ms`` tell of its claim, ``assigned_to`` of its ticket, ``dead_at_ms`` and ``reason`` of its end, ``line`` of
+    a move that is decided and not made yet. ``seen_at_ms``: when the listing began that showed it.
     """
 
     message: Message
@@ -46,6 +48,8 @@ class MessageView:
     dead_at_ms: int = 0
     reason: str = ""
     rescues: int = 0
+    line: str = ""
+    seen_at_ms: int = 0
 
     @property
     def id(self) -> str:
@@ -85,6 +89,7 @@ class _Read:
     lane: Lane
     name: str
     letter: bool = False
+    seen_at_ms: int = 0
     spots: dict[int, _Spot] = field(default_factory=dict)
     rest: _Spot | None = None
 
@@ -98,16 +103,55 @@ def view(lanes: Sequence[Lane], states: Sequence[str] = STATES) -> Iterator[Mess
     for state in states:
         if state not in STATES:
             raise InvalidSetting(f"There is no state {state!r}.", remedy=f"Use one of {', '.join(STATES)}.")
-    letters = _letters(lanes) if {"dead", "pending"} & set(states) else {}
-    plans = [plan for lane in lanes for plan in _plan(lane, letters, states)]
-    plans += [
-        _Read(lane, name, letter=True, rest=_Spot("dead", 0)) for name, lane in letters.items() if "dead" in states
-    ]
+    plans = _plans(lanes, states)
     for state in dict.fromkeys(states):
         chosen = (plan for plan in plans if state in _states_of(plan))
         for some in batched(chosen, _AT_ONCE):
             for found in some[0].lane.spread(_read, some):
                 yield from (each for each in found if each.state == state)
+
+
+def find(lanes: Sequence[Lane], ids: Sequence[str], states: Sequence[str] = STATES) -> dict[str, MessageView]:
+    """Return the messages with these ids that there are, by id; what cannot be read is told as an error event.
+
+    A LIST per thousand objects and letters and a GET a lane, then a GET per object: first those in which the messages were
+    born, or died, which mostly is enough; the rest if it is not.
+    """
+    wanted = set(ids)
+    born = {id_.rpartition("-")[0] for id_ in ids}
+    likely: list[_Read] = []
+    others: list[_Read] = []
+    for plan in _plans(lanes, states):
+        (likely if _may_hold(plan, wanted, born) else others).append(plan)
+    found: dict[str, MessageView] = {}
+    for plans in (likely, others):
+        for some in batched(iter(plans), _AT_ONCE):
+            if len(found) == len(wanted):
+                return found
+            for views in some[0].lane.spread(_read, some):
+                found.update((view.id, view) for view in views if view.id in wanted and view.state in states)
+    return found
+
+
+def _may_hold(plan: _Read, wanted: AbstractSet[str], born: AbstractSet[str]) -> bool:
+    """Whether the name of an object or a letter says that it holds one of these messages."""
+    if plan.letter:
+        parsed = parse_letter(plan.name)
+        return parsed is not None and parsed[1] in wanted
+    name = ObjectName.parse(plan.name)
+    return name is not None and name.id in born
+
+
+def _plans(lanes: Sequence[Lane], states: Sequence[str]) -> list[_Read]:
+    """Return what to read, once listings and ledgers are."""
+    now = lanes[0].now_ms()
+    letters = _letters(lanes) if {"dead", "pending"} & set(states) else {}
+    plans = [plan for lane in lanes for plan in _plan(lane, letters, states)]
+    if "dead" in states:
+        plans += [
+            _Read(lane, name, letter=True, rest=_Spot("dead", 0), seen_at_ms=now) for name, lane in letters.items()
+        ]
+    return plans
 
 
 def _states_of(plan: _Read) -> set[str]:
@@ -128,6 +172,7 @@ def _letters(lanes: Sequence[Lane]) -> dict[str, Lane]:
 
 def _plan(lane: Lane, letters: dict[str, Lane], states: Sequence[str]) -> Iterator[_Read]:
     """Yield what to read of a lane; takes the letters that are on their way back out of ``letters``."""
+    seen_at_ms = lane.now_ms()
     names = list(lane_names(lane))
     lane.committer.read()  # after the listing: what was settled and deleted between does not wait any more
     ledger, now = lane.committer.ledger, lane.now_ms()
@@ -139,18 +184,20 @@ def _plan(lane: Lane, letters: dict[str, Lane], states: Sequence[str]) -> Iterat
             state = "pending" if at_ms <= now else "scheduled"
             if state in states:
                 reads[name] = _Read(lane, name, rest=_Spot(state, at_ms))
-    for part, spot in _held(ledger):
+    for part, spot in _held(ledger, now):
         read = reads.setdefault(part.name, _Read(lane, part.name))
         read.spots.update(dict.fromkeys(part.indices(), spot))
-    yield from reads.values()
-    yield from _moving(lane, ledger, set(names), letters, now)
+    for read in (*reads.values(), *_moving(lane, ledger, set(names), letters, now)):
+        read.seen_at_ms = seen_at_ms
+        yield read
 
 
-def _held(ledger: Ledger) -> Iterator[tuple[Part, _Spot]]:
+def _held(ledger: Ledger, now: int) -> Iterator[tuple[Part, _Spot]]:
     for ticket in ledger.tickets.values():
-        state = "processing" if ticket.claimed else "pending"
         for part in ticket.parts:
-            yield part, _Spot(state, visible_at_ms_of(part.name), ticket, rescues=len(part.rescues))
+            at_ms = visible_at_ms_of(part.name)
+            state = "processing" if ticket.claimed else "pending" if at_ms <= now else "scheduled"
+            yield part, _Spot(state, at_ms, ticket, rescues=len(part.rescues))
 
 
 def _moving(lane: Lane, ledger: Ledger, listed: set[str], letters: dict[str, Lane], now: int) -> Iterator[_Read]:
@@ -161,7 +208,7 @@ def _moving(lane: Lane, ledger: Ledger, listed: set[str], letters: dict[str, Lan
                 yield _Read(lane, line.source, letter=True, rest=_Spot("pending", line.decided_at_ms, line=line))
         elif line.kind == "dead" and line.target not in letters:
             yield _Read(lane, line.source, spots={line.index: _Spot("dead", 0, line=line)})
-        elif line.kind == "retry" and line.target not in listed and not line.written:
+        elif line.kind in ("retry", "move") and line.target not in listed and not line.written:
             at_ms = visible_at_ms_of(line.target)
             spot = _Spot("scheduled" if at_ms > now else "pending", at_ms, line=line)
             yield _Read(lane, line.source, spots={line.index: spot})
@@ -215,4 +262,6 @@ def _view(message: Message, spot: _Spot, plan: _Read, index: int, key: str) -> M
         line.decided_at_ms if line is not None and line.kind == "dead" else 0,
         line.reason if line is not None else "",
         spot.rescues,
+        line.id if line is not None else "",
+        plan.seen_at_ms,
     )

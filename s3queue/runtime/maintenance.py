@@ -10,6 +10,7 @@ from typing import Any
 from s3queue.clock import Clock
 from s3queue.connection import Connection
 from s3queue.errors import S3QueueError
+from s3queue.protocol.lane import Lane
 from s3queue.runtime.monitor import Monitor
 
 _TICK_S = 0.25
@@ -51,9 +52,9 @@ class Maintenance:
         while not self._stop.wait(_TICK_S):
             self._try(self._follow_settings)
             for agents in self._connection.lanes.all():
-                self._try(agents.janitor.tick)
-                self._try(agents.sweep)
-                self._try(agents.flush_deferred)
+                for upkeep in (agents.janitor.tick, agents.sweep, agents.flush_deferred):
+                    if not agents.lane.is_aside:
+                        self._try(upkeep, agents.lane)
             for step in (self._connection.history.step, *self._steps):
                 self._try(step)
             self._monitor.sample()
@@ -61,10 +62,12 @@ class Maintenance:
                 self._report_at = self._clock.monotonic() + self._report_interval_s
                 self._tell()
 
-    def _try(self, step: Callable[[], object]) -> None:
+    def _try(self, step: Callable[[], object], lane: Lane | None = None) -> None:
         try:
             step()
         except S3QueueError as error:
+            if lane is not None and lane.sets_aside(error):
+                return
             self._connection.lane.events.emit("error", error=error, doing=f"maintenance ({step.__qualname__})")
         except Exception:  # a defect here must not end the thread that cleans up
             log.exception("maintenance failed")

@@ -9,11 +9,10 @@ from collections.abc import Callable
 import s3queue
 from s3queue.connection import Connection
 from s3queue.core.presence import Presence
-from s3queue.metrics import by_verb
 from s3queue.protocol.registry import Registration
 from s3queue.runtime.executor import Executor
 from s3queue.runtime.monitor import Monitor
-from s3queue.store.metered import Meter
+from s3queue.store.metered import Meter, to_lines
 
 _RUNNING_TOLD = 20
 
@@ -49,7 +48,7 @@ class Membership:
             processed=self._monitor.processed,
             failed=self._monitor.failed,
             running=tuple(delivery.id for delivery in self._executor.running()[:_RUNNING_TOLD]),
-            requests=by_verb(self._meter.snapshot()),
+            requests=to_lines(self._meter.snapshot()),
         )
 
     def steps(self) -> list[Callable[[], object]]:
@@ -58,5 +57,7 @@ class Membership:
 
     def leave(self) -> None:
         """Take no more part: this worker holds nothing any more."""
-        self._connection.consumer.leave()
-        self.registration.leave()
+        try:
+            self._connection.consumer.leave()
+        finally:
+            self.registration.leave()

@@ -174,6 +174,9 @@ class Monitor:
             "paused": fleet.paused,
             "coordinators": {str(leader.lane): leader.worker or None for leader in fleet.leaders},
         }
+        unreadable = {str(lane.number): lane.trouble.key for lane in self._lanes() if lane.trouble is not None}
+        if unreadable:
+            facts["unreadable"] = unreadable
         if self.phase in ("stopping", "ended"):
             return Verdict(False, "stopping", facts)
         if since_ms is not None:

@@ -96,8 +96,7 @@ class Worker:
         self._monitor = Monitor(queue, self._clock, coordinated=not burst)
         self._wake = threading.Event()
         self._signals = 0
-        self._signalled_at = float("-inf")
-        self._claimed_at = float("-inf")
+        self._signalled_at = self._claimed_at = float("-inf")
         self._saw_nothing = False
         self._failed_by: S3QueueError | None = None
         self._low_water = 0
@@ -276,9 +275,10 @@ class Worker:
         self._executor.check()
         room = self._room()
         follows = self._pending_since is not None and self._consumer.others_wait  # an outcome lets them have their turn
+        lingered = self._pending_since is not None and now - self._pending_since >= LINGER_S
+        follows = follows or (lingered and self._consumer.coordinated)  # what is assigned meanwhile comes with that commit
         looks = (room > 0 and follows) or now >= self._polling.next_at(room, leads=self._consumer.leads)
         looks = looks and self._is_present()
-        lingered = self._pending_since is not None and now - self._pending_since >= LINGER_S
         if looks or lingered or self._consumer.needs_extension():
             self._exchange(room if looks else 0, now, looks=looks)
         else:
@@ -377,7 +377,7 @@ class Worker:
         try:
             act()
         except S3QueueError as error:
-            self._failed_by = error
+            self._failed_by = self._monitor.last_error = error
             self.queue.events.emit("error", error=error, doing=doing)
 
     @property

@@ -67,18 +67,31 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 class FileStore:
     """The directory ``root`` (made if it is missing) as a store; ``ids`` draws names and stamps, not secrets.
 
+    ``read_only``: nothing is made or removed in it, so that a copy of a bucket can be read as it is.
     Raise InvalidSetting where the system has no ``flock``, StoreRefused if the directory cannot be used, InvalidName
     for a key that the file system cannot hold; each before anything is written. A write whose folder could not
     be flushed raises StoreUnavailable with ``maybe_applied``.
     """
 
-    def __init__(self, root: Path, *, clock: Clock | None = None, ids: Ids | None = None, fsync: bool = True) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+        fsync: bool = True,
+        read_only: bool = False,
+    ) -> None:
         self._clock = clock or SystemClock()
         self._ids = ids or SystemIds()
         self._fsync = fsync
         self._root = os.path.abspath(root)
         self._locks = KeyLocks(os.path.join(self._root, ".locks"), self._clock)
+        self._sign = self._root if read_only else os.path.join(self._root, _TMP)  # without it, the store is gone
         with self._explained(""):
+            if read_only:
+                os.scandir(self._root).close()
+                return
             for folder in _OWN_FOLDERS:
                 os.makedirs(os.path.join(self._root, folder), exist_ok=True)
             self._clean()
@@ -306,7 +319,7 @@ class FileStore:
         if not maybe_applied and error.errno in _REFUSED:
             remedy = "Give the user of this process read and write permission on the directory and all below it."
             return StoreRefused(what, reason="access-denied", key=key, remedy=remedy)
-        if not maybe_applied and not os.path.isdir(os.path.join(self._root, _TMP)):
+        if not maybe_applied and not os.path.isdir(self._sign):
             remedy = "Make the directory again, or point the queue at the right one; then restart."
             return StoreRefused(what, reason="bucket-missing", key=key, remedy=remedy)
         full, other = "Free space on the device, or raise the quota.", "Look at the device and this process's limits."

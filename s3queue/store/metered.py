@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 from s3queue.errors import NotFound, PreconditionFailed, StoreError, StoreUnavailable
 from s3queue.store.port import Object, Page, PutMode, Store
+from s3queue.store.versions import Place, VersionPage, versioned
 
 T = TypeVar("T")
 
@@ -67,6 +68,21 @@ class Meter:
         return billed(self.snapshot())
 
 
+def to_lines(counts: Counts) -> dict[str, int]:
+    """Return the counts as an object in the bucket holds them: a line each, ``"PUT ledger lost"``; ``"PUT ledger"`` if ok."""
+    return {" ".join(line[:2] if line[2] == "ok" else line): count for line, count in sorted(counts.items())}
+
+
+def from_lines(lines: Mapping[str, int]) -> dict[tuple[str, str, str], int]:
+    """Return the counts behind such lines; area and outcome are '' where only the verb was written down."""
+    counts: dict[tuple[str, str, str], int] = {}
+    for line, count in lines.items():
+        verb, area, outcome = [*line.split(" "), "", ""][:3]
+        key = (verb, area, outcome or ("ok" if area else ""))
+        counts[key] = counts.get(key, 0) + count
+    return counts
+
+
 def billed(counts: Counts) -> dict[str, int]:
     """Return billed requests by class of price: ``put_list`` (PUT, LIST, POST), ``get``, ``delete`` (free).
 
@@ -122,6 +138,15 @@ class Metered:
 
     def list(self, prefix: str, after: str = "", limit: int = 1000) -> Page:
         return self._count("LIST", prefix, lambda: self._store.list(prefix, after, limit))
+
+    def keeps_versions(self) -> bool:
+        return self._count("GET", "", lambda: versioned(self._store).keeps_versions())
+
+    def versions(self, prefix: str, after: Place | None = None, limit: int = 1000) -> VersionPage:
+        return self._count("LIST", prefix, lambda: versioned(self._store).versions(prefix, after, limit))
+
+    def get_version(self, key: str, version_id: str) -> Object:
+        return self._count("GET", key, lambda: versioned(self._store).get_version(key, version_id))
 
     def close(self) -> None:
         self._store.close()

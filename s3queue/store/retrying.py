@@ -42,6 +42,7 @@ from s3queue.clock import Clock
 from s3queue.errors import NotFound, OutcomeUnknown, PreconditionFailed, StoreError, StoreRefused, StoreUnavailable
 from s3queue.ids import Ids
 from s3queue.store.port import Object, Page, PutMode, Replace, Store
+from s3queue.store.versions import Place, VersionPage, versioned
 
 T = TypeVar("T")
 
@@ -85,6 +86,15 @@ class Retrying:
 
     def list(self, prefix: str, after: str = "", limit: int = 1000) -> Page:
         return _repeat(_Wait("list", self._policy), lambda: self._store.list(prefix, after, limit))
+
+    def keeps_versions(self) -> bool:
+        return _repeat(_Wait("get", self._policy), versioned(self._store).keeps_versions)
+
+    def versions(self, prefix: str, after: Place | None = None, limit: int = 1000) -> VersionPage:
+        return _repeat(_Wait("list", self._policy), lambda: versioned(self._store).versions(prefix, after, limit))
+
+    def get_version(self, key: str, version_id: str) -> Object:
+        return _repeat(_Wait("get", self._policy), lambda: versioned(self._store).get_version(key, version_id))
 
     def delete_many(self, keys: Sequence[str]) -> tuple[str, ...]:
         """Remove the keys; those that the store refused are tried again, at most three times."""

@@ -26,9 +26,26 @@ from s3queue.clock import Clock, SystemClock
 from s3queue.errors import InvalidName, NotFound, StoreError, StoreRefused
 from s3queue.store import s3_errors
 from s3queue.store.port import Create, Entry, Object, Page, PutMode, Replace
+from s3queue.store.rules import LifecycleRule, read_rules
 from s3queue.store.s3_client import DEFAULT_REGION, NO_CREDENTIALS, NotS3Answer, has_length, make_client
-from s3queue.store.s3_errors import CREATE_BUCKET, DELETE, DELETE_MANY, GET, LIST, PUT, Answer, Request, Site
+from s3queue.store.s3_errors import (
+    CREATE_BUCKET,
+    DELETE,
+    DELETE_MANY,
+    GET,
+    GET_VERSION,
+    LIFECYCLE,
+    LIST,
+    LIST_VERSIONS,
+    PUT,
+    VERSIONING,
+    Answer,
+    Request,
+    Site,
+)
+from s3queue.store.s3_versions import version_page
 from s3queue.store.store_time import StoreTime
+from s3queue.store.versions import Place, VersionPage
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -97,10 +114,11 @@ class S3Store:
         return self._clock.now_ms() + self._time.offset_ms
 
     def get(self, key: str, if_none_match: str | None = None) -> Object | None:
-        request = Request(GET, key)
-        condition = {} if if_none_match is None else {"IfNoneMatch": if_none_match}
+        return self._get(Request(GET, key), {} if if_none_match is None else {"IfNoneMatch": if_none_match})
+
+    def _get(self, request: Request, parameters: Mapping[str, str]) -> Object | None:
         try:
-            answer = self._send(request, self._client.get_object, Key=key, **condition)
+            answer = self._send(request, self._client.get_object, Key=request.key, **parameters)
             body = _read(answer["Body"])
             if not _is_whole(answer, body):
                 raise s3_errors.unanswered(self._site, request, "a head that broke off")
@@ -149,6 +167,36 @@ class S3Store:
                 remedy="The store does not support start-after of ListObjectsV2: use another store.",
             )
         return page
+
+    def keeps_versions(self) -> bool:
+        root = self._send(Request(VERSIONING), self._client.get_bucket_versioning)["Root"]
+        return _text(root, "Status") == "Enabled"
+
+    def lifecycle_rules(self) -> tuple[LifecycleRule, ...]:
+        request = Request(LIFECYCLE)
+        try:
+            return read_rules(self._send(request, self._client.get_bucket_lifecycle_configuration)["Root"])
+        except NotFound:  # the bucket has no such configuration
+            return ()
+
+    def versions(self, prefix: str, after: Place | None = None, limit: int = PAGE) -> VersionPage:
+        key, version_id = after or ("", "")
+        start = {"KeyMarker": key, "VersionIdMarker": version_id} if version_id else {"KeyMarker": key} if key else {}
+        request, call = Request(LIST_VERSIONS), self._client.list_object_versions
+        answer = self._send(request, call, Prefix=prefix, MaxKeys=min(limit, PAGE), **start)
+        try:
+            page = version_page(answer["Root"])
+        except ValueError as error:  # a time or a size that is none
+            raise s3_errors.not_s3(self._site, request, str(error)) from error
+        if page.after is not None and page.after == after:
+            raise s3_errors.not_s3(self._site, request, f"the page behind {after} again")
+        return page
+
+    def get_version(self, key: str, version_id: str) -> Object:
+        found = self._get(Request(GET_VERSION, key), {"VersionId": version_id})
+        if found is None:
+            raise NotFound(key)
+        return found
 
     def close(self) -> None:
         self._client.close()

@@ -31,7 +31,13 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 DEFAULT_REGION: Final = "us-east-1"  # what servers other than AWS expect if they care at all
-_ROOTS = {"ListObjectsV2": "ListBucketResult", "DeleteObjects": "DeleteResult"}
+_ROOTS = {
+    "ListObjectsV2": "ListBucketResult",
+    "DeleteObjects": "DeleteResult",
+    "ListObjectVersions": "ListVersionsResult",
+    "GetBucketVersioning": "VersioningConfiguration",
+    "GetBucketLifecycleConfiguration": "LifecycleConfiguration",
+}
 
 NO_CREDENTIALS: Final = (
     boto_errors.CredentialRetrievalError,
@@ -139,7 +145,7 @@ def _parse_body(
     name = root.tag.rpartition("}")[2]
     if name == "Error":  # S3 may begin an answer with 200 and find an error afterwards
         response_dict["status_code"] = 500
-    elif expected is None or name != expected:
+    elif expected is None or name not in (expected, f"{operation_model.name}Response"):  # the latter by moto
         raise NotS3Answer(_excerpt(body))
     else:
         customized_response_dict["Root"] = root

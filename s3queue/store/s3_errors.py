@@ -3,7 +3,7 @@
 ===========================================  ==================================================================
 answer                                       error
 ===========================================  ==================================================================
-404 NoSuchKey on GET                         NotFound
+404 NoSuchKey on GET; of a bucket's rules    NotFound
 412; 404 NoSuchKey on PUT ``If-Match``       PreconditionFailed (found "nothing" for the 404)
 409 on a conditional PUT                     StoreUnavailable: writers met; AWS says "try again", nothing was done
 503 SlowDown, 429                            StoreUnavailable, throttled: turned away at the door, nothing was done
@@ -81,7 +81,12 @@ PUT: Final = Operation("PutObject", "s3:PutObject", writes=True)
 DELETE: Final = Operation("DeleteObject", "s3:DeleteObject", writes=True)
 DELETE_MANY: Final = Operation("DeleteObjects", "s3:DeleteObject", writes=True)
 LIST: Final = Operation("ListObjectsV2", "s3:ListBucket", writes=False)
+LIST_VERSIONS: Final = Operation("ListObjectVersions", "s3:ListBucketVersions", writes=False)
+GET_VERSION: Final = Operation("GetObject", "s3:GetObjectVersion", writes=False)
+VERSIONING: Final = Operation("GetBucketVersioning", "s3:GetBucketVersioning", writes=False)
+LIFECYCLE: Final = Operation("GetBucketLifecycleConfiguration", "s3:GetLifecycleConfiguration", writes=False)
 CREATE_BUCKET: Final = Operation("CreateBucket", "s3:CreateBucket", writes=True)
+_OF_BUCKETS: Final = (LIST, LIST_VERSIONS, VERSIONING, LIFECYCLE, CREATE_BUCKET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,8 @@ def _about_object(request: Request, answer: Answer) -> StoreError | None:
         if request.expected:
             return PreconditionFailed(request.key, expected=request.expected, found="nothing")
         return NotFound(request.key)
+    if answer.code == "NoSuchLifecycleConfiguration":
+        return NotFound("")
     return None
 
 
@@ -191,7 +198,7 @@ def _about_client(site: Site, request: Request, answer: Answer) -> StoreRefused 
 def access_denied(site: Site, request: Request, says: str) -> StoreRefused:
     """Return the error for a permission that is missing."""
     action = request.operation.action
-    resource = f"arn:aws:s3:::{site.bucket}" + ("" if request.operation in (LIST, CREATE_BUCKET) else "/*")
+    resource = f"arn:aws:s3:::{site.bucket}" + ("" if request.operation in _OF_BUCKETS else "/*")
     remedy = f"Allow {action} on {resource} in the IAM policy of these credentials (and in the bucket's policy)."
     if request.operation == GET:
         remedy += (

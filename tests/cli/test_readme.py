@@ -12,7 +12,7 @@ import click
 import pytest
 
 from s3queue.cli.commands import cli
-from s3queue.cli.options import FAILED, NOT_CONNECTED, PARTLY, REFUSED, Setting
+from s3queue.cli.options import FAILED, HELD, NOT_CONNECTED, PARTLY, REFUSED, Setting
 from s3queue.runtime.tuning import Tuning
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,7 +100,7 @@ def test_its_defaults_are_those_of_the_worker() -> None:
 
 def test_its_exit_codes_are_those_of_the_command_line() -> None:
     codes = {int(code) for code in re.findall(r"^\| (\d) \|", README, re.MULTILINE)}
-    assert codes == {0, FAILED, 2, NOT_CONNECTED, PARTLY, REFUSED}
+    assert codes == {0, FAILED, 2, NOT_CONNECTED, HELD, PARTLY, REFUSED}
 
 
 @pytest.mark.parametrize("block", fenced("json"))

@@ -26,9 +26,11 @@ _names = count(1)
 def valkey(tmp_path: Path) -> Iterator[Valkey]:
     """A server that runs; the test may kill it."""
     server = Valkey(tmp_path)
-    server.start()
-    yield server
-    server.kill()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
 
 
 @pytest.fixture(scope="session")

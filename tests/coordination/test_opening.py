@@ -77,5 +77,5 @@ def test_without_a_backend_nothing_is_heard_and_nothing_fails() -> None:
     assert isinstance(hints, NoHints)
     hints.present("me", {}, 1)()
     hints.listen(lambda hint: None)()
-    assert (hints.up, hints.presence()) == (False, {})
+    assert (hints.up, hints.presence()) == (False, None)
     hints.close()

@@ -14,15 +14,15 @@ from click.testing import CliRunner
 
 from s3queue import Queue
 from s3queue.cli.commands import cli
-from s3queue.coordination import Hint
+from s3queue.coordination import MESSAGES, Hint
 from s3queue.events import Event
 from tests.coordination.valkey import Valkey
 from tests.queue.clocks import eventually
 from tests.queue.places import heard
 from tests.worker.running import ROOT, memory_url, running
 
-QUICK_S = 0.5
-"""A tenth of the poll interval, and a thousand round trips to a server on this machine."""
+ONLY_HINTS = {"poll_interval": 600, "max_poll_interval": 600, "coordinate": False}
+"""A worker that looks when it begins and when it is told to. Whoever coordinates looks every few seconds anyway."""
 
 
 class Stamped:
@@ -35,27 +35,41 @@ class Stamped:
         self.at.setdefault(payload, monotonic())
 
 
-def starts_within(queue: Queue, handler: Stamped, payload: object, bound_s: float) -> bool:
-    sent_at = monotonic()
+def starts(queue: Queue, handler: Stamped, payload: object) -> bool:
     queue.enqueue(payload)
-    assert eventually(lambda: payload in handler.at)
-    return handler.at[payload] - sent_at < bound_s
+    return eventually(lambda: payload in handler.at)
+
+
+def round_trips(here: Queue, there: Queue, handler: Stamped, payload: object) -> int:
+    """Return how many requests to the store a worker makes from the enqueue of a message until it has begun it."""
+    consumer, before = there.connect().consumer, there.meter.total()
+    assert starts(here, handler, payload)
+    trips = there.meter.total() - before
+    assert eventually(lambda: not consumer.held() and not consumer.pending())
+    return trips
+
+
+def has_looked(queue: Queue) -> bool:
+    """Whether the worker of this queue has had its first look, and hears hints."""
+    return queue.connect().hints.up and queue.meter.total("LIST", "inbox") > 0
 
 
 def changes(events: list[Event]) -> list[str]:
     return [event.name for event in events if event.name.startswith("coordination-")]
 
 
-def test_an_idle_queue_starts_a_message_at_once(valkey: Valkey) -> None:
+def test_an_idle_queue_starts_a_message_at_once_within_a_few_round_trips(valkey: Valkey) -> None:
     url, handler = memory_url(), Stamped()
     with (
         Queue("jobs", url=url, coordination=valkey.url) as here,
         Queue("jobs", url=url, coordination=valkey.url) as there,
     ):
-        with running(there, handler, poll_interval=5, max_poll_interval=5):
-            assert eventually(lambda: there.connect().hints.up)
-            assert all(starts_within(here, handler, number, QUICK_S) for number in range(6))
-            assert here.connect().hints.presence().keys() == {there.worker_id}
+        with running(there, handler, **ONLY_HINTS):
+            assert eventually(lambda: has_looked(there))
+            trips = [round_trips(here, there, handler, number) for number in range(6)]
+            # LIST, GET and PUT of the ledger, GET of the message; what a worker does now and then may fall in between.
+            assert 3 <= sorted(trips)[2] <= 5, trips
+            assert list(here.connect().hints.presence() or ()) == [there.worker_id]
             with redis.Redis.from_url(valkey.url) as raw:
                 assert all(0 < raw.pttl(key) <= 15_000 for key in raw.keys("s3queue:*:worker:*"))
         assert eventually(lambda: here.connect().hints.presence() == {})
@@ -83,7 +97,7 @@ def test_killed_in_the_middle_it_loses_nothing_and_is_back_when_it_is_back(
         Queue("jobs", url=url, coordination=valkey.url) as here,
         Queue("jobs", url=url, coordination=valkey.url) as there,
     ):
-        events = heard(there)
+        events, hints = heard(there), list[Hint]()
 
         def produce(start: int) -> None:
             for number in range(start, start + 150):
@@ -103,8 +117,10 @@ def test_killed_in_the_middle_it_loses_nothing_and_is_back_when_it_is_back(
             valkey.start()
             assert eventually(lambda: changes(events) == ["coordination-lost", "coordination-restored"])
             assert eventually(lambda: here.connect().hints.up)
-            assert all(starts_within(here, handler, f"after-{number}", QUICK_S) for number in range(4))
-        assert here.stats().as_dict()["completed"] == 304
+            there.connect().hints.listen(hints.append)
+            here.enqueue("after")
+            assert eventually(lambda: Hint(MESSAGES) in hints and "after" in handler.at)
+        assert here.stats().completed == 301
         (lost,) = [event for event in events if event.name == "coordination-lost"]
         assert lost.backend == valkey.url
         assert "Error" in lost.error
@@ -127,10 +143,10 @@ def test_down_at_the_start_it_is_told_and_everything_else_goes_on(tmp_path: Path
             assert eventually(lambda: len(handler.at) == 20)
             try:
                 valkey.start()
+                assert eventually(lambda: changes(events) == ["coordination-lost", "coordination-restored"])
                 assert eventually(lambda: queue.connect().hints.up)
-                assert changes(events) == ["coordination-lost", "coordination-restored"]
             finally:
-                valkey.kill()
+                valkey.close()
 
 
 def test_a_server_that_hangs_holds_up_no_producer(valkey: Valkey) -> None:
@@ -154,9 +170,9 @@ def test_a_flood_of_forged_hints_costs_few_looks(valkey: Valkey) -> None:
     with (
         Queue("jobs", url=memory_url(), coordination=valkey.url) as queue,
         redis.Redis.from_url(valkey.url) as raw,
-        running(queue, handler, poll_interval=5, max_poll_interval=5),
+        running(queue, handler, **ONLY_HINTS),
     ):
-        assert eventually(lambda: queue.connect().hints.up)
+        assert eventually(lambda: has_looked(queue))
         (channel,) = raw.pubsub_channels()
         before, began = queue.meter.snapshot(), monotonic()
         while monotonic() - began < 1:
@@ -165,7 +181,7 @@ def test_a_flood_of_forged_hints_costs_few_looks(valkey: Valkey) -> None:
         looks = sum(count for (verb, *_), count in queue.meter.snapshot().items() if verb == "LIST")
         looks -= sum(count for (verb, *_), count in before.items() if verb == "LIST")
         assert 1 <= looks <= 12
-        assert starts_within(queue, handler, "still works", 2)
+        assert starts(queue, handler, "still works")
 
 
 def test_the_command_line_wakes_workers_too(valkey: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,15 +189,13 @@ def test_the_command_line_wakes_workers_too(valkey: Valkey, tmp_path: Path, monk
     monkeypatch.setenv("S3QUEUE_COORDINATION", valkey.url)
     with (
         Queue("jobs", url=url, coordination=valkey.url) as queue,
-        running(queue, handler, poll_interval=5, max_poll_interval=5),
+        running(queue, handler, **ONLY_HINTS),
     ):
-        assert eventually(lambda: queue.connect().hints.up)
+        assert eventually(lambda: has_looked(queue))
         for number in range(3):
-            began = monotonic()
             result = CliRunner().invoke(cli, ["enqueue", "--url", url, "-q", "jobs", str(number)])
             assert result.exit_code == 0, result.output
             assert eventually(lambda: number in handler.at)  # noqa: B023 - asked at once
-            assert handler.at[number] - began < 2
     refused = CliRunner().invoke(cli, ["worker", "--url", url, "-q", "jobs", "--coordination", "kafka", "json:dumps"])
     assert refused.exit_code == 2
     assert "coordination is 'kafka'" in refused.stderr

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from s3queue.core.claiming import RESCUE_MARGIN_MS
+from s3queue.core.dispatch import AWAKE_TTL_MS, CALLED_WITH
 from s3queue.core.invariants import violations
 from s3queue.core.ledger import Leader, Ledger
 from s3queue.core.transitions import Claim, Lead, Leave, Listing, Prune, Publish, Request, apply
@@ -90,6 +91,49 @@ def test_assignments_are_packed_and_never_more_than_there_is_room_for() -> None:
     ledger, _ = does(led("b", "c", room=10), publish("a", 1, name(1, count=4)))
     ledger, published = does(ledger, publish("a", 1, name(2, count=4)))
     assert {ticket.assigned_to for ticket in ledger.tickets.values()} == {"b"}, "c was not woken"
+
+
+def shares(published: Any) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for ticket in published.tickets:
+        found[ticket.assigned_to] = found.get(ticket.assigned_to, 0) + ticket.size
+    return found
+
+
+def test_those_awake_get_half_of_their_room_in_turn_before_any_is_filled() -> None:
+    proposal = replace(publish("a", 1, *(name(serial, count=5) for serial in range(4))), awake=("b", "c"))
+    assert shares(does(led("b", "c", "d", room=20), proposal)[1]) == {"b": 10, "c": 10}
+    proposal = replace(publish("a", 1, *(name(serial, count=6) for serial in range(5))), awake=("b", "c"))
+    assert shares(does(led("b", "c", "d", room=20), proposal)[1]) == {"b": 20, "c": 10}
+    few = replace(publish("a", 1, name(1, count=5)), awake=("c", "b"))
+    ledger, published = does(led("b", "c", "d", room=20), few)
+    assert shares(published) == {"c": 5}
+    assert [ticket.assigned_until_ms for ticket in ledger.tickets.values()] == [NOW + AWAKE_TTL_MS]
+
+
+def test_sleepers_are_called_with_little_and_only_for_more_than_those_awake_do_in_time() -> None:
+    names = [name(serial, count=size) for serial, size in enumerate((10, 10, CALLED_WITH))]
+    second = replace(publish("a", 1, *names[:2]), awake=("b",))
+    assert shares(does(led("b", "c", "d", room=20), second)[1]) == {"b": 20}, "a second's work of b: c sleeps on"
+    more = replace(publish("a", 1, *names), awake=("b",))
+    ledger, published = does(led("b", "c", "d", room=20), more)
+    assert shares(published) == {"c": CALLED_WITH, "b": 20}
+    assert published.behind
+    _, published = does(ledger, replace(publish("a", 1, name(9)), awake=("b",)))
+    assert shares(published) == {}, "c is coming, and has room for it"
+    late = replace(second, short=True)
+    assert shares(does(led("b", "c", "d", room=20), late)[1]) == {"c": CALLED_WITH, "b": 12}
+
+
+def test_who_is_slow_and_has_room_is_called_beside_what_it_holds() -> None:
+    ledger, _ = does(led("b", room=20), publish("a", 1, name(1, count=CALLED_WITH)))
+    ledger, _ = does(ledger, claim("b", 20, capacity=20))
+    assert shares(does(ledger, publish("a", 1, name(2, count=5)))[1]) == {"b": 5}
+
+
+def test_room_is_what_a_worker_says_it_would_hold() -> None:
+    ledger, _ = does(led("b"), claim("c", 1000, capacity=40))
+    assert ledger.rooms == {"b": 10, "c": 40}
 
 
 def test_free_tickets_are_split_to_fit() -> None:

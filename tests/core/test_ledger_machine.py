@@ -22,6 +22,7 @@ from s3queue.core.keys import ObjectName, count_of, group_of, rank_in, visible_a
 from s3queue.core.ledger import Ledger, Line, Ticket
 from s3queue.core.transitions import (
     Adopt,
+    Cancel,
     Claim,
     Claimed,
     Discard,
@@ -31,14 +32,17 @@ from s3queue.core.transitions import (
     Forget,
     Handle,
     Listing,
+    Move,
     Outcome,
     Pause,
     Prune,
+    Recall,
     Release,
     Replay,
     Request,
     Reschedule,
     Reset,
+    Seen,
     Settle,
     Strike,
     Swept,
@@ -173,7 +177,7 @@ class LedgerMachine(RuleBasedStateMachine):
         former = self.cursors.get(rank, [""])
         after = former[max(0, len(former) - 1 - back)]
         names = sorted(name for name in self.model.inbox if rank_in(name) == rank and name > after)
-        return Listing(rank, tuple(names[:page]), self.now)
+        return Listing(rank, tuple(names[:page]), self.now, whole=len(names) <= page)
 
     # --- claims
 
@@ -484,7 +488,7 @@ class LedgerMachine(RuleBasedStateMachine):
             model.close(name)
         if in_flight:
             model.expires.clear()
-            for line in [line for line in model.lines.values() if line.kind in ("retry", "tick")]:
+            for line in [line for line in model.lines.values() if line.kind in ("retry", "tick", "move")]:
                 model.ticket(line.target)  # which strikes the line
                 model.settle((line.target, 0), "discarded")
                 model.close(line.target)
@@ -498,6 +502,126 @@ class LedgerMachine(RuleBasedStateMachine):
                     expected += 1
                 model.close(name)
         assert gone == expected
+
+    # --- single messages
+
+    def some(self, data: st.DataObject) -> list[Where]:
+        """Some messages that are, were, or never will be in the books."""
+        model = self.model
+        everywhere = [*model.holder, *model.outcome, *((name, 0) for name in model.inbox)]
+        everywhere += [(name, count_of(name) - 1) for name in model.inbox]
+        everywhere += [(line.source, line.index) for line in model.lines.values() if line.holds_source]
+        places = sorted(set(everywhere))
+        return data.draw(st.lists(st.sampled_from(places), max_size=6, unique=True)) if places else []
+
+    def seen_at(self, wanted: list[Where], lag_ms: int) -> int:
+        """When these were seen: what is deleted and forgotten was, before that, at the latest."""
+        gone = any(name in self.model.forgotten and name not in self.model.inbox for name, _ in wanted)
+        at_ms = self.now - lag_ms
+        return min(at_ms, self.ledger.forgotten_above_at_ms - 1) if gone else at_ms
+
+    def line_of(self, where: Where) -> Line | None:
+        found = [line for line in self.model.lines.values() if line.holds_source and (line.source, line.index) == where]
+        return found[0] if found else None
+
+    def enter(self, names: Collection[str]) -> None:
+        """What is taken out of an object that no ticket has tickets it, and what goes before it in its group."""
+        for name in {part.name for ticket in self.ledger.tickets.values() for part in ticket.parts} | set(names):
+            if not self.model.ticketed(name):
+                assert name in self.model.inbox
+                self.model.ticket(name)
+
+    @rule(data=st.data(), lag_ms=st.sampled_from([0, 0, 5_000]), as_seen=st.booleans())
+    def cancel(self, data: st.DataObject, lag_ms: int, as_seen: bool) -> None:
+        model, wanted = self.model, self.some(data)
+        held, seen_at_ms = {where: token for where, (_, token) in model.holder.items()}, self.seen_at(wanted, lag_ms)
+        seen = [Seen(*where, held.get(where, 0) if as_seen else 0) for where in wanted]
+        before, cursors, lines = dict(model.holder), dict(self.ledger.cursors), {w: self.line_of(w) for w in wanted}
+        known = {name for name, _ in wanted if model.known(name)}
+        (replies,) = self.submit(Cancel(tuple(seen), seen_at_ms, tuple(sorted(model.inbox))))
+        self.enter([])
+        done = [
+            (each, lines[each.name, each.index]) for each, reply in zip(seen, replies, strict=True) if reply is None
+        ]
+        for each, line in done:
+            where = (each.name, each.index)
+            if line is not None:
+                assert line.kind in ("retry", "move")
+                model.strike(line.id)
+                model.close(line.target)
+                model.counts["ticketed"] += 1
+                model.counts["discarded"] += 1
+                model.outcome[line.target, 0] = "discarded"
+                continue
+            if not model.ticketed(each.name):
+                assert each.name > cursors.get(rank_in(each.name), ""), "taken below the cursor"
+                model.ticket(each.name)
+            assert before.get(where, AVAILABLE)[1] == each.token, "cancelled from under another's claim"
+            model.settle(where, "discarded")
+        for each, line in done:
+            if line is None:
+                model.close(each.name)
+        for each, reply in zip(seen, replies, strict=True):
+            if reply is not None and each.name not in known and (each.name, each.index) not in model.outcome:
+                young = group_of(each.name) and visible_at_ms_of(each.name) > seen_at_ms - CURSOR_MARGIN_MS
+                passed = each.name <= cursors.get(rank_in(each.name), "")
+                stale = seen_at_ms < self.ledger.forgotten_above_at_ms
+                assert young or passed or stale or model.ticketed(each.name), reply
+
+    @rule(data=st.data(), rank=st.sampled_from([4, 9]), by_ms=st.sampled_from([0, 5_000]), written=st.booleans())
+    def move(self, data: st.DataObject, rank: int, by_ms: int, written: bool) -> None:
+        model, wanted, lines = self.model, self.some(data), []
+        for name, index in wanted:
+            self.serial += 1
+            id_ = encode(self.serial, 20)
+            target = str(ObjectName(rank, self.now + by_ms, id_, 1))
+            lines.append(Line(id_, "move", name, index, target, id_, self.now, 0))
+        before, olds = dict(model.holder), {where: self.line_of(where) for where in wanted}
+        lost = {
+            (part.name, index): len(part.rescues)
+            for ticket in self.ledger.tickets.values()
+            for part in ticket.parts
+            for index in part.indices()
+        }
+        (replies,) = self.submit(Move(tuple(lines), self.seen_at(wanted, 0)))
+        self.enter([])
+        for line, reply in zip(lines, replies, strict=True):
+            where = (line.source, line.index)
+            if isinstance(reply, str):
+                continue
+            old = olds[where]
+            assert not group_of(line.source)
+            model.lines[line.id] = reply
+            if old is not None:
+                assert (reply.kind, reply.attempts) == (old.kind, old.attempts)
+                model.strike(old.id)
+                model.close(old.target)
+                continue
+            assert reply.attempts == len(reply.errors) == lost.get(where, 0)
+            assert before.get(where, AVAILABLE) == AVAILABLE, "moved from under its holder"
+            if not model.ticketed(line.source):
+                model.ticket(line.source)
+            model.settle(where, "moved")
+        for line in model.lines.values():
+            if written and any(line == reply for reply in replies):
+                model.inbox[line.target] = self.now
+
+    @rule(target=requests, which=tickets, data=st.data(), lapsed=st.booleans())
+    def recall(self, which: tuple[Ticket, ...], data: st.DataObject, lapsed: bool) -> tuple[Request, ...]:
+        handles = data.draw(st.lists(st.sampled_from(handles_of(which)), max_size=6)) if which else []
+        alive = {id_ for id_, end in self.model.expires.items() if end > self.now} if lapsed else set()
+        expected = self.refusals(handles)
+        asked = Recall(tuple(handles), lapsed)
+        (replies,) = self.submit(asked)
+        for handle, reply, refused in zip(handles, replies, expected, strict=True):
+            if handle.ticket_id in alive and self.active(handle):
+                assert reply is not None, "taken from the living"
+            else:
+                assert reply == refused or not self.active(handle)
+            if reply is None:
+                self.model.holder[handle.name, handle.index] = AVAILABLE
+                self.model.counts["rescued"] += 1
+        return (asked,)
 
     @rule(data=st.data(), deletes=st.booleans())
     def prune(self, data: st.DataObject, deletes: bool) -> None:
@@ -549,7 +673,7 @@ class LedgerMachine(RuleBasedStateMachine):
         count, counts = self.ledger.counters.get, self.model.counts
         for counter, kind in [("retried", "retry"), *((k, k) for k in ("ticketed", "claimed", "completed", "dead"))]:
             assert count(counter, 0) == counts[kind], counter
-        for counter in ("missing", "discarded", "rescued", "replayed", "ticked"):
+        for counter in ("missing", "discarded", "moved", "rescued", "replayed", "ticked"):
             assert count(counter, 0) == counts[counter], counter
 
     @invariant()

@@ -223,6 +223,23 @@ def test_the_cursor_stays_out_of_the_margin(lane: Lane) -> None:
     assert messages(lane.claim(inside, late)) == [(late, 0)]
 
 
+@pytest.mark.parametrize(
+    ("listed", "whole", "reached"),
+    [((), True, 3), ((), False, 0), ((2,), True, 3), ((2,), False, 2), ((4,), True, 3), ((2, 4), False, 3)],
+)
+def test_the_cursor_passes_what_is_settled_and_deleted_as_far_as_a_listing_shows_nothing_new(
+    lane: Lane, listed: tuple[int, ...], whole: bool, reached: int
+) -> None:
+    names = [name(serial, at_ms=NOW + serial) for serial in range(6)]
+    lane.now = NOW + 10
+    ticket = lane.ticket(*names[1:4])  # inside the margin: the cursor cannot pass them yet
+    lane.complete(ticket)
+    lane.now = NOW + CURSOR_MARGIN_MS + 5
+    listing = Listing(9, tuple(names[serial] for serial in listed), lane.now, whole=whole)
+    lane.do(Claim("w", 5, LEASE_MS, (listing,), skip=frozenset({names[4]})), Pause(True))
+    assert lane.ledger.cursor(9) == (names[reached] if reached else "")
+
+
 def test_an_old_listing_does_not_move_the_cursor_back_nor_past_what_it_missed(lane: Lane) -> None:
     one, two = name(1, at_ms=OLD), name(2, at_ms=OLD + 1)
     stale = Listing(9, (one,), NOW)

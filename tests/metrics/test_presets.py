@@ -155,5 +155,5 @@ def test_the_worker_command_takes_a_preset(run: Run) -> None:
     settings = Queue.from_url(url).settings
     assert (settings.visibility_timeout_s, settings.max_attempts) == (300, 7)
     again = run("worker", "builtins:print", "--url", url, "--burst", env={"S3QUEUE_PRESET": "heavy"})
-    assert "the queue has visibility_timeout=300" in again.stderr
+    assert "the queue exists with {'visibility_timeout': 300.0" in again.stderr
     assert run("worker", "builtins:print", "--url", url, "--preset", "huge").exit_code == 2

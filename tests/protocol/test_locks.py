@@ -256,6 +256,18 @@ def test_an_operator_breaks_a_lock_and_its_holder_is_fenced(world: World) -> Non
         lock.renew()
 
 
+def test_a_lock_is_broken_for_the_holder_that_was_named_alone(world: World) -> None:
+    gone = world.lock("w1").acquire()
+    gone.release()
+    heir = world.lock("w2").acquire()
+    assert world.queue().break_lock("a", token=gone.token) is None
+    heir.renew()
+    broken = world.queue().break_lock("a", token=heir.token)
+    assert broken is not None
+    assert (broken.holder, broken.token) == ("w2", heir.token)
+    assert world.state().token > heir.token
+
+
 @pytest.mark.parametrize("word", ["lost", "late"])
 def test_breaking_a_lock_spares_whoever_takes_it_next(world: World, word: str) -> None:
     world.lock("w1").acquire()
@@ -379,6 +391,7 @@ def test_what_is_no_lock_is_never_overwritten(world: World) -> None:
         ({"wait": -1}, "wait is -1"),
         ({"wait": float("nan")}, "wait"),
         ({"renew": 40}, r"renew is 40, and ttl 30: the lock would run out before it is renewed"),
+        ({"ttl": 10, "renew": 5.1}, r"renew is 5\.1, and ttl 10: the lock would run out"),
         ({"renew": 0.0}, "renew"),
         ({"renew": "often"}, "renew"),
     ],

@@ -8,10 +8,11 @@ import pytest
 
 from s3queue.core.presence import BEAT_MS, IDLE_BEAT_MS, MISSED, Presence, decode_presence, encode_presence
 from s3queue.core.transitions import Pause
+from s3queue.errors import StoreRefused
 from s3queue.protocol.registry import Registration, Registry
-from s3queue.store.port import OVERWRITE
+from s3queue.store.port import OVERWRITE, PutMode
 from tests.protocol.rig import KEYS, Bucket, Killed, Mortal, Process
-from tests.store.faulty import Faulty
+from tests.store.faulty import Faulty, Wrapper
 
 HOUR_MS = 3_600_000
 DEAD_S = MISSED * BEAT_MS / 1000 + 3
@@ -199,3 +200,57 @@ def test_a_heartbeat_whose_answer_is_lost_is_known_again(answers: list[str]) -> 
     assert process.consumer.is_trusted(held)
     assert not process.errors()
     assert entry(bucket, "w1").worker == process.lane.worker == "w1"
+
+
+def test_a_heartbeat_that_fails_is_tried_again_after_a_second_whoever_asks() -> None:
+    bucket = Bucket.new()
+    tries: list[str] = []
+
+    class Expired(Wrapper):
+        def put(self, key: str, body: bytes, mode: PutMode) -> str:
+            tries.append(key)
+            if len(tries) < 3:
+                raise StoreRefused("The token is expired.", reason="bad-credentials")
+            return super().put(key, body, mode)
+
+    registration = describe(bucket.process(Expired(bucket.memory)))
+    for _ in range(2):
+        with pytest.raises(StoreRefused):
+            registration.step()
+        assert not registration.step()
+        bucket.clock.advance(1)
+    assert registration.step()
+    assert len(tries) == 3
+    assert entry(bucket, "w1").worker == "w1"
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["at first", "later"])
+@pytest.mark.parametrize("answers", [["denied"], ["late"]])
+def test_a_process_that_is_denied_its_heartbeat_is_nobody_that_could_be_taken_for_dead(
+    answers: list[str], listed: bool
+) -> None:
+    bucket = Bucket.new()
+    faulty = Faulty(bucket.memory)
+    process, other = bucket.process(faulty, visibility_timeout_s=HOUR_MS / 1000), coordinating(bucket)
+    process.lane.settings()
+    registration = member(process) if listed else describe(process)
+    process.put("a")
+    (before,) = process.claim()
+    bucket.clock.advance(BEAT_MS / 1000)
+    faulty.script(puts=[*answers, *["denied"] * 20])
+    assert not registration.step()
+    faulty.puts.clear()
+    faulty.land()  # what was on its way when permission was taken away lies under the old name
+    assert process.lane.worker.startswith("w1~")
+    bucket.clock.advance(0.1)
+    process.put("b")
+    (after,) = process.claim()
+    bucket.clock.advance(DEAD_S)
+    renew(other)
+    other.connection.duties.rescue_from_the_dead()
+    assert (process.consumer.is_trusted(before), process.consumer.is_trusted(after)) == (False, True)
+    process.complete(after)
+    assert [str(error) for error in process.errors() if "s3:PutObject" in error] == process.errors()
+    bucket.clock.advance(IDLE_BEAT_MS / 1000)
+    assert registration.step(), "the permission is back"
+    assert entry(bucket, process.lane.worker).instance == process.lane.committer.writer

@@ -101,6 +101,34 @@ def test_lanes_that_are_opened_while_the_queue_is_paused_are_paused(queue: Queue
     assert queue.process_once(lambda payload: None) == 40
 
 
+def test_who_pauses_or_resumes_knows_of_lanes_that_others_opened_a_moment_ago() -> None:
+    url = f"memory://lanes-{next(_NUMBERS)}"
+    queue, operator = Queue("jobs", url=url, probe=False), Queue("jobs", url=url, probe=False)
+    operator.connect()
+    queue.configure(lanes=LANES)
+    assert operator.connect().register.current().lanes == 1
+    operator.pause()
+    queue.enqueue_many(range(3))
+    for number in range(40):
+        queue.enqueue(number)
+    assert queue.receive(50) == []
+    third = Queue("jobs", url=url, probe=False)
+    third.connect()
+    queue.configure(lanes=2 * LANES)
+    third.resume()
+    assert Queue("jobs", url=url, probe=False).process_once(lambda payload: None) == 43
+    assert not any(agents.lane.committer.read().value.paused for agents in queue.connect().lanes.all())  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("lanes", [0, -1, 257, 10_000, 1.5, True, "many", "4", ""])
+def test_lanes_that_cannot_be_are_refused_before_anything_is_written(lanes: Any) -> None:
+    queue = Queue("jobs", url=f"memory://lanes-{next(_NUMBERS)}", probe=False)
+    for act in (lambda: Queue("jobs", url="memory://lanes-none", lanes=lanes), lambda: queue.configure(lanes=lanes)):
+        with pytest.raises(InvalidSetting, match=r"lanes is .*Use 1 to 256"):
+            act()
+    assert not queue.exists()
+
+
 def test_a_foreign_letter_opens_no_lane(queue: Queue) -> None:
     connection = queue.connect()
     name = letter_name(1, message_id_at("0" * 20, 0), lane=200)

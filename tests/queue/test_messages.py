@@ -65,7 +65,9 @@ def test_a_message_whose_move_is_not_made_yet_is_seen_where_it_goes(
 
 
 @pytest.mark.parametrize("state", ["pending", "dead", None])
-def test_a_frame_of_no_messages_has_all_its_columns_and_dtypes(queue: Queue, clock: ManualClock, state: str | None) -> None:
+def test_a_frame_of_no_messages_has_all_its_columns_and_dtypes(
+    queue: Queue, clock: ManualClock, state: str | None
+) -> None:
     empty = queue.to_dataframe(state)
     fill(queue, clock)
     frame = queue.to_dataframe(state)
