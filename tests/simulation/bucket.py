@@ -32,6 +32,17 @@ class Faults:
     pause: float = 0.0
     pause_s: float = 60.0
     pause_at_journal: float = 0.0
+    pause_at_ledger: float = 0.0
+    """How likely a process is held up between composing a commit and sending it."""
+    pause_at_registry: float = 0.0
+    """How likely a process is held up after it has read who works."""
+    stopped_clock: float = 0.0
+    """How likely the clocks of a coordinator stand still from its publishing tickets on, for up to ``stopped_clock_s``."""
+    stopped_clock_s: float = 60.0
+    crash_at_dispatch: float = 0.0
+    """How likely a coordinator dies when the tickets it publishes are in the ledger, and it has not been told so."""
+    deaf_at_dispatch: float = 0.0
+    """How likely it lives, and is never told."""
     slow_birth: float = 0.0
     """How likely a message object is held up between its naming and its PUT, so that it lands below the cursor."""
     no_sweep: float = 0.0
@@ -65,6 +76,8 @@ class Bucket:
         self._keys: list[str] = []
         self.hand = ""
         """Whose request is being carried out."""
+        self.dispatcher = ""
+        """Who has just now assigned tickets."""
         self.on_put: Callable[[str, Object | None, Object], None] = lambda key, before, after: None
         self.on_delete: Callable[[str], None] = lambda key: None
 
@@ -125,15 +138,20 @@ class SimStore:
         return "sim://bucket"
 
     def now_ms(self) -> int:
-        return int((self._world.now_s + self._actor.skew_s) * 1000)
+        return int(self._actor.wall_s(self._world.now_s) * 1000)
 
     def get(self, key: str, if_none_match: str | None = None) -> Object | None:
-        return self._call("GET", key, lambda: self._bucket.get(key, if_none_match))
+        found = self._call("GET", key, lambda: self._bucket.get(key, if_none_match))
+        if "/workers/" in key:
+            self._may_pause("pause_at_registry", key)
+        return found
 
     def put(self, key: str, body: bytes, mode: PutMode) -> str:
         if "/inbox/" in key and self._chance("slow_birth"):
             self._befell("slow_birth", key)
             self._world.park(self._actor, self._world.random.uniform(4, 20))
+        if "/ledger/" in key:
+            self._may_pause("pause_at_ledger", key)
         return self._call("PUT", key, lambda: self._bucket.put(key, body, mode), writes=True)
 
     def delete(self, key: str) -> None:
@@ -157,18 +175,23 @@ class SimStore:
             self._world.park(self._actor, self._world.random.uniform(1, 10))
         page = min(limit, self._faults().page)
         found = self._call("LIST", prefix, lambda: self._bucket.list(prefix, after, page))
-        if "/settled/" in prefix and self._chance("pause_at_journal"):
-            self._world.note(f"{self._actor.name} pauses over the journal")
-            self._befell("pause_at_journal", prefix)
-            self._world.park(self._actor, self._world.random.uniform(0.3, 1) * self._faults().pause_s)
-            self._world.causes.answered(self._actor.name, self._world.now_s)
+        if "/settled/" in prefix:
+            self._may_pause("pause_at_journal", prefix)
         return found
 
     def close(self) -> None:
         return None
 
+    def _may_pause(self, fault: str, key: str) -> None:
+        if self._chance(fault):
+            self._world.note(f"{self._actor.name} pauses: {fault}")
+            self._befell(fault, key)
+            self._world.park(self._actor, self._world.random.uniform(0.3, 1) * self._faults().pause_s)
+            self._world.causes.answered(self._actor.name, self._world.now_s)
+
     def _chance(self, fault: str) -> bool:
-        happens = self._world.random.random() < float(getattr(self._faults(), fault))
+        likely = float(getattr(self._faults(), fault))
+        happens = likely > 0 and self._world.random.random() < likely
         if happens:
             self._world.faults[fault] += 1
         return happens
@@ -238,6 +261,8 @@ class SimStore:
                 world.note(f"{actor.name} crashes after {verb} {key}")
                 raise self._crash(fault, key)
         lost = "mute" if self._is_muted() else "lost_answer" if self._chance("lost_answer") else ""
+        if verb == "PUT" and self._bucket.dispatcher == actor.name:
+            lost = self._suffer_dispatch(key) or lost
         if lost:
             self._befell(lost, key)
         world.park(actor, self._latency(verb))
@@ -245,6 +270,20 @@ class SimStore:
             world.note(f"{actor.name} {verb} {key}: answer lost")
             raise StoreUnavailable("timed out", key=key, maybe_applied=writes) from None
         world.causes.answered(actor.name, world.now_s)
+
+    def _suffer_dispatch(self, key: str) -> str:
+        """Fall out of time, die, or (returned) lose the answer when tickets have just been published."""
+        world, actor = self._world, self._actor
+        self._bucket.dispatcher = ""
+        if self._chance("stopped_clock"):
+            until_s = world.now_s + world.random.uniform(0.4, 1) * self._faults().stopped_clock_s
+            world.note(f"{actor.name}'s clocks stand still for {until_s - world.now_s:.1f} s")
+            world.causes.stood_still(actor.name, world.now_s, until_s)
+            actor.stops.append((world.now_s, until_s))
+        if self._chance("crash_at_dispatch"):
+            world.note(f"{actor.name} crashes when it has published")
+            raise self._crash("crash_at_dispatch", key)
+        return "deaf_at_dispatch" if self._chance("deaf_at_dispatch") else ""
 
     def _is_muted(self) -> bool:
         """Whether the actor's answers are all lost for a while, which may begin with this one."""

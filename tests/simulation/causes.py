@@ -41,6 +41,11 @@ class Causes:
         """A process got the answer to a call: it is held up no more."""
         self._close(actor, at_s)
 
+    def stood_still(self, actor: str, since_s: float, until_s: float) -> None:
+        """A process' clocks stood still, or will: its leases last longer for it than for the others."""
+        self.blows[actor].append(Blow(since_s, actor, "stopped_clock"))
+        self._stalled[actor].append((since_s, until_s, "stopped_clock"))
+
     def died(self, blow: Blow) -> None:
         """A process died of this."""
         self.blows[blow.actor].append(blow)

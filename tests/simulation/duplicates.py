@@ -26,9 +26,9 @@ from tests.simulation.world import World
 Spot = tuple[str, int]
 """A message's place: object name and index."""
 
-FREE_S = 11.0
-"""For how long a holder may do without extending its lease or settling though nothing holds it up: it looks at leases
-half-way (five seconds), a handler takes four, and its calls take their time. What a claim lasted beyond that is to be
+FREE_S = 6.0
+"""For how long, beside half a lease, a holder may do without extending it or settling though nothing holds it up: it looks
+at leases half-way, a handler takes four seconds, and its calls take their time. What a claim lasted beyond that is to be
 covered by faults."""
 SPARE_S = 0.5
 """What faults must have cost at least: clocks a second apart may leave a holder no more than that."""
@@ -62,7 +62,8 @@ class Duplicates:
     lease_s: float
     violation: Callable[[str], None]
     by_cause: Counter[str] = field(default_factory=Counter)
-    _claims: dict[str, _Claim] = field(default_factory=dict)
+    _claims: dict[tuple[int, str], _Claim] = field(default_factory=dict)
+    """By lane and ticket."""
     _held: dict[tuple[Spot, int], _Claim] = field(default_factory=dict)
     _ends: dict[tuple[Spot, int], _End] = field(default_factory=dict)
     _runs: dict[Spot, dict[int, float]] = field(default_factory=dict)
@@ -74,35 +75,45 @@ class Duplicates:
     # -- as it happens --
 
     def on_ledger(
-        self, before: Ledger, after: Ledger, *, was: dict[Spot, int], now: dict[Spot, int], lost: set[Spot], by: str
+        self,
+        before: Ledger,
+        after: Ledger,
+        *,
+        was: dict[Spot, int],
+        now: dict[Spot, int],
+        lost: set[Spot],
+        by: str,
+        lane: int = 0,
     ) -> None:
-        """Follow the claims from one version of the ledger to the next, which ``by`` wrote; ``lost`` were rescued."""
+        """Follow the claims from one version of a ledger to the next, which ``by`` wrote; ``lost`` were rescued."""
         for line in after.outbox.values():
             if line.id not in before.outbox and line.kind == "replay":
                 self._replays[line.message_id] += 1
                 self._lives[line.target] = self._replays[line.message_id]
-            elif line.id not in before.outbox and line.kind == "retry":
+            elif line.id not in before.outbox and line.kind in ("retry", "move"):
                 self._lives[line.target] = self._lives.get(line.source, 0)
         for ticket in after.tickets.values():
             if ticket.claimed:
-                self._follow(ticket)
+                self._follow(lane, ticket, by)
         for spot, token in was.items():
             if token and now.get(spot, token) != token:
                 self._ends[spot, token] = _End(self.world.now_s, by, spot in lost)
 
-    def _follow(self, ticket: Ticket) -> None:
-        claim = self._claims.get(ticket.id)
+    def _follow(self, lane: int, ticket: Ticket, by: str) -> None:
+        claim = self._claims.get((lane, ticket.id))
         if claim is None:
-            claim = self._claims[ticket.id] = _Claim(ticket.worker, self._leased_at(ticket), ticket.expires_at_ms)
+            worker = by or ticket.worker
+            claim = _Claim(worker, self._leased_at(ticket, worker), ticket.expires_at_ms)
+            self._claims[lane, ticket.id] = claim
             for part in ticket.parts:
                 self._held.update({((part.name, index), ticket.token): claim for index in part.indices()})
         elif claim.expires_at_ms < ticket.expires_at_ms:
-            claim.leased_at_s, claim.expires_at_ms = self._leased_at(ticket), ticket.expires_at_ms
+            claim.leased_at_s, claim.expires_at_ms = self._leased_at(ticket, claim.worker), ticket.expires_at_ms
 
-    def _leased_at(self, ticket: Ticket) -> float:
+    def _leased_at(self, ticket: Ticket, worker: str) -> float:
         """Return when a lease that is new in the ledger began: when its holder read its clock, not when its write landed."""
         now_s = self.world.now_s
-        (skew_s, *_) = self.world.causes.skews(ticket.worker, now_s, now_s) or [0.0]
+        (skew_s, *_) = self.world.causes.skews(worker, now_s, now_s) or [0.0]
         return min(now_s, max(now_s - PATIENCE_S, ticket.expires_at_ms / 1000 - self.lease_s - skew_s))
 
     def on_run(self, delivery: Delivery) -> None:
@@ -145,7 +156,7 @@ class Duplicates:
         if max(theirs, default=0.0) - min(ours, default=0.0) > RESCUE_MARGIN_MS / 1000:
             return "skew"
         stalled = causes.stalled(claim.worker, since_s, end.at_s)
-        if sum(stalled.values()) >= max(SPARE_S, end.at_s - since_s - FREE_S):
+        if sum(stalled.values()) >= max(SPARE_S, end.at_s - since_s - self.lease_s / 2 - FREE_S):
             return max(sorted(stalled), key=lambda kind: stalled[kind])
         return (
             f"?{claim.worker} leased it at {since_s:.3f}, ran it at {ran_at_s:.3f}, and {end.by} rescued it at "

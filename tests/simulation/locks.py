@@ -5,8 +5,7 @@ A run of its own (:func:`play_locks`), on the same world and bucket as that of m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -24,6 +23,7 @@ from s3queue.queue import Queue
 from s3queue.store.port import Object, PutMode
 from s3queue.store.record import Record, Version
 from tests.simulation.bucket import Bucket, Faults, SimStore
+from tests.simulation.mutant import Mutant
 from tests.simulation.world import START_S, Actor, SimClock, World
 
 NAMES = ("a", "b")
@@ -97,7 +97,20 @@ class Outcome:
     refused: int
     broken: int
     swept: int
+    late: int
     trace: list[str] | None
+
+    @property
+    def situations(self) -> dict[str, int]:
+        """What the run came into, and how often."""
+        return {
+            "locks taken": self.acquired,
+            "holders that woke too late": self.late,
+            "refused by the resource": self.refused,
+            "told that a lock was lost": self.lost,
+            "locks broken": self.broken,
+            "locks deleted by sweeps": self.swept,
+        }
 
 
 class Run:
@@ -113,7 +126,7 @@ class Run:
         self.resource = resource or Resource()
         self.found: list[str] = []
         self.stopping = False
-        self.incarnations = self.acquired = self.lost = self.refused = self.swept = self.rushes = 0
+        self.incarnations = self.acquired = self.lost = self.refused = self.swept = self.rushes = self.late = 0
         self.users: dict[str, Lock] = {}
         self.tokens: dict[str, int] = {}
         self.states: dict[str, LockState] = {}
@@ -190,6 +203,7 @@ class Run:
     def use(self, lock: Lock) -> None:
         """Work under the lock; whoever may rely on it must not be refused."""
         trusted = lock.held and (lock.name, lock.token) not in self.broken
+        self.late += not lock.held
         if not self.resource.use(lock.name, lock.token):
             self.refused += 1
             if trusted:
@@ -226,7 +240,7 @@ class Run:
         self._end()
         return Outcome(
             world.seed, world.steps, world.digest(), self.found, dict(world.faults), self.acquired, self.lost,
-            self.refused, len(self.broken), self.swept, world.trace,
+            self.refused, len(self.broken), self.swept, self.late, world.trace,
         )  # fmt: skip
 
     def _sleep_and_sweep(self) -> None:
@@ -407,37 +421,46 @@ def _token(of: Callable[[LockState | None, int], int]) -> Callable[[], Any]:
     return lambda: patch.object(lease, "_next_token", of)
 
 
-MUTANTS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
-    "no margin for clocks": (lambda: patch.object(lease, "MARGIN_MS", 0), ("skew",)),
-    "trust from the answer": (_trust_from_the_answer, ("pauses", "skew")),
-    "token does not grow": (_token(lambda found, now: found.token if found else now), ()),
-    "token forgets deletions": (_token(lambda found, now: found.token + 1 if found else 1), NIGHTLY),
-    "renew without looking who holds": (lambda: patch.object(lease, "renew", _renew_any), ("pauses",)),
-    "release without looking who holds": (lambda: patch.object(lease, "release", _release_any), ("pauses",)),
-    "lost answer is success": (_unknown_is_won, ("lost answers", "late puts")),
-    "a doomed lock is taken": (_take_doomed, ("night",)),
-    "deletion is repeated": (_delete_repeatedly, ("night",)),
-    "deletion is sent late": (lambda: patch.object(lease, "DELETE_WITHIN_S", float("inf")), ("drowsy sweeps",)),
-}
-"""Patches that take one rule away, and the storms in which it shows (all)."""
-
-
-@contextmanager
-def without(name: str) -> Iterator[None]:
-    """Take the rule away for the time of the block."""
-    with MUTANTS[name][0]():
-        yield
-
-
-def catch(name: str, limit: int) -> int | None:
-    """Return how many seeds of its storms it takes to notice that a rule is missing; None if ``limit`` do not."""
-    storms = MUTANTS[name][1] or tuple(STORMS)
-    order = list(STORMS)
-    seeds = (seed for seed in range(limit * len(order)) if order[seed % len(order)] in storms)
-    with without(name):
-        for played, seed in enumerate(seeds, 1):
-            if play_locks(seed).violations:
-                return played
-            if played >= limit:
-                break
-    return None
+LOCK_MUTANTS = (
+    Mutant(
+        "no margin for clocks",
+        "a lock is left alone for as long as clocks may differ",
+        lambda: patch.object(lease, "MARGIN_MS", 0),
+        ("skew",),
+    ),
+    Mutant("trust from the answer", "trust counts from before the request", _trust_from_the_answer, ("pauses", "skew")),
+    Mutant(
+        "token does not grow",
+        "each holder has a higher token",
+        _token(lambda found, now: found.token if found else now),
+    ),
+    Mutant(
+        "token forgets deletions",
+        "tokens grow across deletions",
+        _token(lambda found, now: found.token + 1 if found else 1),
+        NIGHTLY,
+    ),
+    Mutant(
+        "renewed by anybody",
+        "only its holder renews a lock",
+        lambda: patch.object(lease, "renew", _renew_any),
+        ("pauses",),
+    ),
+    Mutant(
+        "released by anybody",
+        "only its holder gives a lock back",
+        lambda: patch.object(lease, "release", _release_any),
+        ("pauses",),
+    ),
+    Mutant(
+        "lost answer is success", "a lost answer is resolved by reading", _unknown_is_won, ("lost answers", "late puts")
+    ),
+    Mutant("a doomed lock is taken", "a doomed lock is left alone", _take_doomed, ("night",)),
+    Mutant("deletion is repeated", "a deletion is sent once", _delete_repeatedly, ("night",)),
+    Mutant(
+        "deletion is sent late",
+        "a deletion is sent soon after dooming, or not at all",
+        lambda: patch.object(lease, "DELETE_WITHIN_S", float("inf")),
+        ("drowsy sweeps",),
+    ),
+)

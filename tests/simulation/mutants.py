@@ -5,9 +5,9 @@ A mutant that survives is a hole in the simulation, or a rule that is none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -26,27 +26,13 @@ from s3queue.protocol.outcomes import Delivery
 from s3queue.protocol.sweeper import Sweeper
 from s3queue.store.port import OVERWRITE
 from s3queue.store.record import Record, Version
-
-Patch = Callable[[], Any]
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A rule, and the patch that takes it away. ``storms``: where it shows, if not everywhere.
-
-    ``first``: the seed from which on it is looked for, where it shows late.
-    """
-
-    name: str
-    rule: str
-    without: Patch
-    storms: tuple[str, ...] = ()
-    first: int = 0
+from tests.simulation.fleet_mutants import FLEET_MUTANTS
+from tests.simulation.mutant import Mutant
 
 
 def _no_fence() -> Any:
     """Settle by message alone: whoever holds it now."""
-    original = settling._Removal.remove
+    original = settling.Removal.remove
 
     def remove(self: Any, handle: settling.Handle) -> Any:
         found: Any = original(self, handle)
@@ -55,7 +41,7 @@ def _no_fence() -> Any:
                 found = original(self, replace(handle, ticket_id=ticket.id, token=ticket.token))
         return found
 
-    return patch.object(settling._Removal, "remove", remove)
+    return patch.object(settling.Removal, "remove", remove)
 
 
 def _listing_ignores_cursor() -> Any:
@@ -292,7 +278,7 @@ MUTANTS = (
         _forget_without_journal,
         ("late puts",),
     ),
-    Mutant("forgotten above the cursor", "names above the cursor stay in the ledger", _prune_anything),
+    Mutant("forgotten above the cursor", "names above the cursor stay in the ledger", _prune_anything, ("late puts",)),
     Mutant("struck unwritten", "a line is struck after its target is written", _strike_unwritten),
     Mutant("line holds nothing", "an outbox line keeps its source", _line_holds_nothing),
     Mutant("replayed twice", "a letter has one replay at a time", _replay_twice, ("calm", "throttling")),
@@ -305,5 +291,6 @@ MUTANTS = (
     Mutant("delivered twice", "a claim delivers a message once", _delivered_twice, ("calm",)),
     Mutant("heartbeat not needed", "a worker that may be taken for dead relies on nothing", _always_present),
     Mutant("nothing pinned", "what a claim takes is held while it takes it", _unpinned),
+    *FLEET_MUTANTS,
 )
-"""Each must be caught; :mod:`tests.simulation.test_mutants` says within how many seeds."""
+"""Each must be caught; :mod:`tests.simulation.test_mutants` says how."""

@@ -25,16 +25,20 @@ from s3queue.protocol.outcomes import Delivery
 from s3queue.queue import Queue
 from tests.simulation.bucket import Faults
 from tests.simulation.history import _lines, _places
-from tests.simulation.mutants import Mutant
-from tests.simulation.scenario import Outcome, Run, Scenario
-from tests.simulation.storms import STORMS
+from tests.simulation.mutant import Mutant
+from tests.simulation.plots import Scenario
+from tests.simulation.scenario import Outcome, Run
+from tests.simulation.storms import LONG, STORMS
 from tests.simulation.world import Actor, SimClock
 
-ORDERED: dict[str, Faults] = {name: storm for name, storm in STORMS.items() if name not in ("wild clocks", "night")} | {
+ORDERED: dict[str, Faults] = {
+    name: storm for name, storm in STORMS.items() if name not in ("wild clocks", "night", *LONG)
+} | {
     "jumping clocks": Faults(skew_s=0.9, jump=0.1),
     "slow births": Faults(slow_birth=0.3, skew_s=0.9),
 }
-"""The storms. Clocks that differ by more than two seconds cost order; nights are about moves alone."""
+"""The storms. Clocks that differ by more than two seconds cost order; nights are about moves alone, long storms
+about coordinators."""
 ORDERED_STORMS = tuple(ORDERED)
 Place = tuple[str, str, int]
 """Group, producer, and which of the producer's messages it is."""

@@ -2,55 +2,42 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
+from unittest.mock import patch
 
 from s3queue.connection import Connection
 from s3queue.core.keys import Keys
+from s3queue.core.lane_count import Contention
 from s3queue.core.message import Failure
 from s3queue.core.presence import Presence
 from s3queue.core.retry import RetryPolicy
-from s3queue.core.transitions import Reset
 from s3queue.errors import NonRetriable, S3QueueError
 from s3queue.events import Event
 from s3queue.ids import SeededIds
+from s3queue.protocol import duties
 from s3queue.protocol.lanes import Consumer
 from s3queue.protocol.outcomes import Delivery, Recorded
 from s3queue.protocol.registry import Registration
 from s3queue.queue import Queue
-from tests.simulation.bucket import Bucket, Faults, SimStore
+from tests.simulation.bucket import Bucket, SimStore
 from tests.simulation.causes import Blow
 from tests.simulation.history import History
-from tests.simulation.storms import CALM, STORMS
+from tests.simulation.operators import Operators
+from tests.simulation.plots import (
+    CALM_S,
+    LEAVES,
+    LOOK_S,
+    MAX_STEPS,
+    ONCE_KEYS,
+    SETTLE_S,
+    STORM_S,
+    Scenario,
+    scenario,
+)
+from tests.simulation.storms import CALM
 from tests.simulation.vandals import Vandals
 from tests.simulation.world import START_S, Actor, Crashed, SimClock, World
-
-LEASE_S = 10.0
-STORM_S = 90.0
-CALM_S = 4 * 3600.0
-SETTLE_S = 300.0
-MAX_STEPS = 60_000
-ONCE_KEYS = 8
-"""How many deduplication keys the producers share."""
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """What a seed makes of a run."""
-
-    seed: int
-    workers: int = 3
-    producers: int = 2
-    messages: int = 30
-    max_attempts: int = 3
-    faults: Faults = field(default_factory=Faults)
-    operator: bool = False
-    poison: bool = True
-    night_s: float = 0.0
-    members: float = 0.8
-    """How likely a worker takes part in coordination; the others claim for themselves, whoever leads."""
 
 
 @dataclass
@@ -65,10 +52,11 @@ class Outcome:
     duplicates: dict[str, int]
     """How often messages were executed that had been executed before, by cause."""
     messages: int
+    situations: dict[str, int]
     trace: list[str] | None
 
 
-class Run:
+class Run(Operators):
     """A scenario being played."""
 
     def __init__(self, scenario: Scenario, *, keep_trace: bool = False) -> None:
@@ -80,16 +68,21 @@ class Run:
         self.producing = 0
         self.incarnations = 0
         keys = Keys(self.queue(Actor("keys", lambda actor: None)).root)
-        within = scenario.faults.skew_s <= 1.0
+        within = scenario.faults.skew_s <= 1.0 and not scenario.faults.stopped_clock
         self.history = History(
             self.world,
             self.bucket,
             keys,
-            LEASE_S,
+            scenario.lease_s,
             scenario.max_attempts,
             check_leases=within,
             operated=scenario.operator,
         )
+        self.history.fleet.lanes = scenario.lanes
+        self.history.fleet.leading = self._leading
+        self.history.fleet.instance = self._instance
+        self.members: dict[str, Connection] = {}
+        self.processes: dict[str, Connection] = {}
         self.vandals = Vandals(self.world, self.bucket, self.history)
         self.world.on_death = self._revive
 
@@ -100,11 +93,12 @@ class Run:
             store=SimStore(self.world, self.bucket, actor, lambda: self.faults),
             clock=SimClock(self.world, actor),
             ids=SeededIds(f"{self.scenario.seed}/{actor.name}"),
-            worker_id=actor.name,
+            worker_id=actor.worker_id or actor.name,
             probe=False,
-            visibility_timeout=LEASE_S,
+            visibility_timeout=self.scenario.lease_s,
             max_attempts=self.scenario.max_attempts,
             retry=RetryPolicy(base_s=1, cap_s=10),
+            lanes="auto" if self.scenario.tuned == "auto" else self.scenario.lanes,
         )
         queue.on("lease-lost", self._on_lease_lost)
         return queue
@@ -116,11 +110,12 @@ class Run:
 
     def play(self) -> Outcome:
         """Play the run to its end and return what came of it."""
-        self._spawn()
-        self._storm()
-        self._calm()
-        self.stopping = True
-        self.world.kill_all()
+        with self.history.fleet.watching(), patch.object(duties, "advise", self._advise):
+            self._spawn()
+            self._storm()
+            self._calm()
+            self.stopping = True
+            self.world.kill_all()
         self._check()
         return Outcome(
             self.scenario.seed,
@@ -130,6 +125,7 @@ class Run:
             dict(self.world.faults),
             dict(self.history.again.by_cause),
             len(self.history.ids),
+            {name: count for name, count in self.history.fleet.seen.items() if count},
             self.world.trace,
         )
 
@@ -140,21 +136,28 @@ class Run:
             self.producing += 1
             world.spawn(f"p{number}", self.produce, at_s=START_S + random.uniform(0, 5), skew_s=self._skew())
         for number in range(self.scenario.workers):
-            world.spawn(f"w{number}", self.work, at_s=START_S + random.uniform(0, 5), skew_s=self._skew())
+            worker = world.spawn(f"w{number}", self.work, at_s=START_S + random.uniform(0, 5), skew_s=self._skew())
+            worker.worker_id = "w0" if self.scenario.namesakes and number == 1 else ""
         if self.scenario.operator:
             world.spawn("op", self.operate, at_s=START_S + 10, skew_s=self._skew())
             for number in range(2):
                 world.spawn(f"replayer{number}", self.replay, at_s=START_S + 5, skew_s=self._skew())
 
+        for number in range(2 if self.scenario.tuned and not self.scenario.night_s else 0):
+            self.producing += 1
+            world.spawn(f"pk{number}", self.produce_at_once, at_s=START_S + 2, skew_s=self._skew())
+        if self.scenario.tuned == "operator":
+            world.spawn("tuner", self.tune, at_s=START_S + 5, skew_s=self._skew())
+
     def _storm(self) -> None:
         """Play on while faults happen."""
         world, random = self.world, self.world.random
         for _ in range(self.scenario.faults.vandals):
-            self.vandals.come(START_S + random.uniform(5, STORM_S))
+            self.vandals.come(START_S + random.uniform(5, self.scenario.storm_s))
         if self.scenario.night_s:
-            world.run(START_S + random.uniform(30, STORM_S), MAX_STEPS, self._is_worst_moment)
+            world.run(START_S + random.uniform(30, self.scenario.storm_s), MAX_STEPS, self._is_worst_moment)
             world.night(self.scenario.night_s)
-        world.run(START_S + self.scenario.night_s + STORM_S, MAX_STEPS, self._is_broken)
+        world.run(START_S + self.scenario.night_s + self.scenario.storm_s, MAX_STEPS)
 
     def _calm(self) -> None:
         """Stop the faults, let the queue drain, and wait until late copies have landed and sweeps have cleared them away."""
@@ -165,11 +168,13 @@ class Run:
         if not any(not actor.done and actor.name.startswith("w") for actor in world.actors):
             world.spawn("w-last", self.work)
 
-        def ends() -> bool:
-            return self._is_broken() or (world.steps % 50 == 0 and self._is_over())
-
-        world.run(world.now_s + CALM_S, MAX_STEPS, ends)
-        world.run(world.now_s + SETTLE_S + self.scenario.faults.late_put_s, MAX_STEPS, self._is_broken)
+        until_s = world.now_s
+        for _ in range(int(CALM_S / LOOK_S)):
+            until_s += LOOK_S
+            world.run(until_s, MAX_STEPS)
+            if self._is_broken() or self._is_over():
+                break
+        world.run(world.now_s + SETTLE_S + self.scenario.faults.late_put_s, MAX_STEPS)
         if not self._is_broken() and not self._is_over():
             self.history.violation(f"liveness: not drained {CALM_S} s after the last fault")
 
@@ -187,28 +192,29 @@ class Run:
 
     def _is_worst_moment(self) -> bool:
         """Whether a line stands whose target has been processed and forgotten: no engine of ours gets there."""
-        ledger = self.history.ledger
         return self._is_broken() or any(
             self.history.has_left((line.target, 0)) and line.target not in ledger.settled
+            for ledger in self.history.ledgers.values()
             for line in ledger.outbox.values()
             if line.kind != "dead"
         )
 
     def _is_over(self) -> bool:
-        if self.producing:
-            return False
-        ledger = self.history.ledger
-        return not ledger.tickets and not ledger.outbox and not self.history.unfinished()
+        return not self.producing and not self.history.unsettled and not self.history.unfinished()
 
     def _skew(self) -> float:
         return self.world.random.uniform(-1, 1) * self.scenario.faults.skew_s
 
     def _revive(self, actor: Actor) -> None:
         """Start a dead worker anew, under another name, a while later; a dead producer is gone."""
+        self.members.pop(actor.name, None)
         if actor.name.startswith("p"):
             self.producing -= 1
         elif actor.name.startswith("op"):
             self.world.spawn("op-resumes", self.resume, at_s=self.world.now_s + 5)
+        elif actor.name.startswith("tuner"):
+            self.incarnations += 1
+            self.world.spawn(f"tuner.{self.incarnations}", self.tune, at_s=self.world.now_s + 1, skew_s=self._skew())
         elif actor.name.startswith("w") and not self.stopping:
             self.incarnations += 1
             name = f"{actor.name.partition('.')[0]}.{self.incarnations}"
@@ -224,7 +230,7 @@ class Run:
         while left > 0:
             if not self.scenario.night_s and random.random() < 0.15:  # what lies unwritten for a night may run again
                 left -= 1
-                self._enqueue_once(actor, queue)
+                self._enqueue_once(actor, queue, f"key-{random.randrange(ONCE_KEYS)}")
                 continue
             count = min(left, random.choice((1, 1, 1, 2, 5, 12)))
             left -= count
@@ -234,12 +240,20 @@ class Run:
                 self.history.acked.update(queue.enqueue_many(payloads, delay=delay, priority=priority))
             except S3QueueError as error:
                 self.world.note(f"{actor.name} is not told: {error}")
-            clock.sleep(random.uniform(0, 3))
+            clock.sleep(random.uniform(0, 3) * self.scenario.storm_s / STORM_S)
         self.producing -= 1
 
-    def _enqueue_once(self, actor: Actor, queue: Queue) -> None:
+    def produce_at_once(self, actor: Actor) -> None:
+        """Enqueue under the keys that another uses at the same moment, while it may be in the lane of another."""
+        queue, random, clock = self.queue(actor), self.world.random, SimClock(self.world, actor)
+        for number in range(4):
+            clock.sleep(7 - self.world.now_s % 7 + random.uniform(0, 0.2))
+            self._enqueue_once(actor, queue, f"both-{number}")
+        self.producing -= 1
+
+    def _enqueue_once(self, actor: Actor, queue: Queue, key: str) -> None:
         """Enqueue under a key that others use too, and try again if it is in doubt."""
-        key, clock = f"key-{self.world.random.randrange(ONCE_KEYS)}", SimClock(self.world, actor)
+        clock = SimClock(self.world, actor)
         for _ in range(3):
             try:
                 told = queue.enqueue({"plan": self._plan(), "once": key}, dedup_id=key)
@@ -257,17 +271,23 @@ class Run:
     def work(self, actor: Actor) -> None:
         """Do what a worker does, one step at a time, until the run is over."""
         queue, random, clock = self.queue(actor), self.world.random, SimClock(self.world, actor)
-        member, registration = random.random() < self.scenario.members, None
+        member = random.random() < self.scenario.members or (self.scenario.namesakes and actor.name in ("w0", "w1"))
+        registration = None
         while not self.stopping:
             try:
                 connection = queue.connect()
                 consumer = connection.consumer
+                if registration is not None and self.faults is not CALM and random.random() < LEAVES:
+                    self._leave(actor, consumer, registration)
+                    return
                 if member and registration is None:
                     consumer.coordinate()
+                    self.members[actor.name] = self.processes[actor.name] = connection
                     registration = Registration(connection.lane, partial(self._presence, consumer))
                 if registration is not None:
-                    registration.step()
-                got = consumer.exchange(random.choice((0, 1, 3, 8, 20)), look=True)
+                    self._beat(actor, connection, registration)
+                room, looks = random.choice((0, 1, 3, 8, 20)), connection.lane.is_present
+                got = consumer.exchange(room if looks else 0, look=looks)
                 for delivery in got:
                     self._execute(actor, consumer, delivery)
                     if consumer.needs_extension():
@@ -276,12 +296,33 @@ class Run:
                     consumer.exchange(0)
                 if registration is not None:
                     connection.duties.step()
+                    if self.scenario.tuned == "auto" and random.random() < (0.1 if consumer.leads else 0.02):
+                        connection.duties.tune_lanes()  # sooner than due, and by two at once
                 self._tidy(connection)
             except S3QueueError as error:
                 self.world.note(f"{actor.name} meets {type(error).__name__}: {error}")
                 got = []
             busy = 0.5 if got else 3 if self.faults is not CALM else 30
             clock.sleep(random.uniform(0.1, 1) * busy)
+
+    def _leave(self, actor: Actor, consumer: Consumer, registration: Registration) -> None:
+        """End in peace, as far as faults let it; another takes the place."""
+        try:
+            consumer.exchange(0)
+            consumer.leave()
+            registration.leave()
+            self.history.fleet.seen["workers left"] += 1
+        except S3QueueError as error:
+            self.world.note(f"{actor.name} meets {type(error).__name__}: {error}")
+        self._revive(actor)
+
+    def _beat(self, actor: Actor, connection: Connection, registration: Registration) -> None:
+        before = connection.lane.worker
+        try:
+            registration.step()
+            self.history.fleet.seen["workers that took another name"] += connection.lane.worker != before
+        except S3QueueError as error:
+            self.world.note(f"{actor.name} meets {type(error).__name__}: {error}")
 
     @staticmethod
     def _presence(consumer: Consumer) -> Presence:
@@ -322,77 +363,26 @@ class Run:
             return consumer.failed(delivery, Failure.of(NonRetriable("planned")))
         return consumer.completed(delivery)
 
-    def operate(self, actor: Actor) -> None:
-        """Pause, resume, replay dead letters, take claims away, truncate: in the middle of everything."""
-        queue, random, clock = self.queue(actor), self.world.random, SimClock(self.world, actor)
-        acts: list[Callable[[], object]] = [
-            queue.pause,
-            queue.resume,
-            lambda: queue.dlq.replay(filter=lambda letter: letter.payload["plan"] != "poison"),
-            queue.truncate,
-            queue.stats,
-            lambda: self._reset(queue),
+    def _advise(self, lanes: int, workers: int, seen: Contention) -> int:
+        """Return how many lanes there should be: such a handful of workers never gets into each other's way that much."""
+        del workers, seen
+        if self.faults is CALM:
+            return lanes
+        return self.world.random.choice((lanes, min(lanes * 2, 4), max(lanes // 2, 1)))
+
+    def _instance(self, name: str, lane: int) -> str:
+        """Return the name of a process in a lane's ledger; '' if it takes no part in coordination."""
+        connection = self.processes.get(name)
+        return connection.lanes.of(lane).lane.committer.writer if connection is not None else ""
+
+    def _leading(self, lane: int) -> list[str]:
+        """Return who takes itself for the coordinator of a lane."""
+        return [
+            name
+            for name, connection in self.members.items()
+            for agents in connection.lanes.known
+            if agents.lane.number == lane and agents.consumer.leads
         ]
-        while self.world.now_s < START_S + STORM_S - 15:
-            try:
-                random.choice(acts)()
-            except S3QueueError as error:
-                self.world.note(f"{actor.name} meets {type(error).__name__}: {error}")
-            clock.sleep(random.uniform(2, 20))
-        self.resume(actor)
-
-    @staticmethod
-    def _reset(queue: Queue) -> None:
-        """Take every claim from its holder."""
-        committer = queue.connect().lane.committer
-        committer.commit(Reset(frozenset(ticket.id for ticket in committer.ledger.tickets.values())), fresh=True)
-
-    def replay(self, actor: Actor) -> None:
-        """Replay dead letters, as somebody else does at the same time."""
-        queue, random, clock = self.queue(actor), self.world.random, SimClock(self.world, actor)
-        while self.world.now_s < START_S + STORM_S - 15:
-            try:
-                queue.dlq.replay(filter=lambda letter: letter.payload["plan"] == "never")
-            except S3QueueError as error:
-                self.world.note(f"{actor.name} meets {type(error).__name__}: {error}")
-            clock.sleep(10 - self.world.now_s % 10 + random.uniform(0, 0.2))
-
-    def resume(self, actor: Actor) -> None:
-        """Leave the queue running."""
-        queue, clock = self.queue(actor), SimClock(self.world, actor)
-        while True:
-            try:
-                queue.resume()
-            except S3QueueError:
-                clock.sleep(1)
-            else:
-                return
-
-
-NIGHT_S = 2 * 3600.0
-"""Longer than the journal is kept."""
-
-
-def seeds(storms: tuple[str, ...] = (), first: int = 0) -> Iterator[int]:
-    """Yield the seeds, from ``first``, of runs in these storms (default: all)."""
-    names = list(STORMS)
-    return (seed for seed in itertools.count(first) if not storms or names[seed % len(names)] in storms)
-
-
-def scenario(seed: int) -> Scenario:
-    """Return the scenario of a seed: the storms take turns, every other one with an operator, by turns many coordinate or few."""
-    names = list(STORMS)
-    storm = STORMS[names[seed % len(names)]]
-    turn = seed // len(names)
-    return Scenario(
-        seed,
-        workers=2 + seed % 3,
-        faults=replace(storm),
-        operator=turn % 2 == 1,
-        members=0.8 if turn // 2 % 2 == 0 else 0.2,
-        poison=storm != CALM,
-        night_s=NIGHT_S if names[seed % len(names)] == "night" else 0.0,
-    )
 
 
 def play(seed: int, *, keep_trace: bool = False) -> Outcome:

@@ -26,8 +26,9 @@ from s3queue.protocol import moves, schedules
 from s3queue.protocol.lane import Lane
 from s3queue.protocol.schedules import Scheduler
 from s3queue.store.port import Object
-from tests.simulation.mutants import Mutant
-from tests.simulation.scenario import NIGHT_S, STORM_S, Outcome, Run, Scenario
+from tests.simulation.mutant import Mutant
+from tests.simulation.plots import NIGHT_S, STORM_S, Scenario
+from tests.simulation.scenario import Outcome, Run
 from tests.simulation.storms import STORMS
 from tests.simulation.world import START_S, Actor, SimClock
 
@@ -68,6 +69,19 @@ class TimedRun(Run):
         self.bucket.on_put = self._on_put
 
     # -- what happens --
+
+    def play(self) -> Outcome:
+        """Play the run; count what leaders propose that others have fired, or judged by what has changed since."""
+        original, seen = Fire.apply, self.history.fleet.seen
+
+        def apply(fire: Fire, draft: Draft, now: int) -> list[bool] | None:
+            replies = original(fire, draft, now)
+            seen["ticks fired by another leader before"] += (replies or []).count(False)
+            seen["ticks judged before a change"] += replies is None
+            return replies
+
+        with patch.object(Fire, "apply", apply):
+            return super().play()
 
     def _on_put(self, key: str, before: Object | None, after: Object) -> None:
         was = set(self.history.ledger.outbox)

@@ -7,7 +7,8 @@ from dataclasses import fields, replace
 from typing import Any
 
 from tests.simulation.bucket import Faults
-from tests.simulation.scenario import Run, Scenario
+from tests.simulation.plots import Scenario
+from tests.simulation.scenario import Run
 
 
 def smaller(scenario: Scenario) -> Iterator[Scenario]:
@@ -18,6 +19,8 @@ def smaller(scenario: Scenario) -> Iterator[Scenario]:
             if least <= less < value:
                 change: dict[str, Any] = {name: less}
                 yield replace(scenario, **change)
+    if scenario.tuned or scenario.lanes > 1:
+        yield replace(scenario, tuned="", lanes=1)
     if scenario.operator:
         yield replace(scenario, operator=False)
     if scenario.poison:

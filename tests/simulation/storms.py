@@ -24,6 +24,17 @@ STORMS: dict[str, Faults] = {
     "mute": Faults(mute=0.006),
     "lasting throttling": Faults(throttled=0.8),
     "vandals": Faults(vandals=4, crash_after=0.002),
+    "twins": Faults(
+        stopped_clock=0.3, crash_at_dispatch=0.15, deaf_at_dispatch=0.15, pause_at_ledger=0.01, pause_s=45.0
+    ),
+    "undead": Faults(
+        pause=0.006,
+        pause_s=120.0,
+        pause_at_registry=0.05,
+        pause_at_ledger=0.02,
+        crash_at_dispatch=0.15,
+        crash_after=0.002,
+    ),
     "everything": Faults(
         crash_before=0.002,
         crash_after=0.002,
@@ -43,3 +54,5 @@ STORMS: dict[str, Faults] = {
         page=7,
     ),
 }
+LONG = ("twins", "undead")
+"""The storms that are about who leads and who is dead: it takes minutes until somebody is."""

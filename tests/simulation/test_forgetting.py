@@ -2,142 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any
-
 import pytest
 
-from s3queue.core.codec import decode_reservation
-from s3queue.core.keys import Keys
-from s3queue.errors import S3QueueError
-from s3queue.ids import SeededIds
-from s3queue.protocol import dedup, forgetting, retention
-from s3queue.protocol.retention import Retention
-from s3queue.queue import Queue
-from s3queue.store.port import Object
-from tests.simulation.bucket import Bucket, Faults, SimStore
-from tests.simulation.world import START_S, Actor, SimClock, World
+from s3queue.protocol import dedup, forgetting
+from tests.simulation.forgetting import STORMS, play_forgetting
 
-KEYS = ("a", "b", "c")
-TTL_S = 150.0
-RUN_S = 3600.0
-STORMS = {
-    "calm": Faults(),
-    "crashes": Faults(crash_before=0.02, crash_after=0.02),
-    "lost answers": Faults(lost_answer=0.1, crash_after=0.01),
-    "pauses": Faults(pause=0.2, pause_s=12.0, lost_answer=0.02),
-    "skew": Faults(skew_s=1.0, pause=0.1, pause_s=10.0),
-}
-
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Leave out the engine's log: it tells of every fault. Sweeps come as soon as a key is free, when it is wanted."""
-    monkeypatch.setattr(retention, "DEDUP_KEPT_MS", 5_000)
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
-
-
-@dataclass
-class Run:
-    """Producers that want the same few keys whenever they are about to be free, and sweepers that forget them."""
-
-    seed: int
-    faults: Faults
-    told: dict[str, dict[str, int]] = field(default_factory=dict)
-    forgotten: int = 0
-
-    def play(self) -> list[str]:
-        """Run to the end and return the keys that had two messages at a time."""
-        self.world, self.bucket = World(self.seed), Bucket()
-        self.lives = Counter[str]()
-        self.keys = Keys(self._queue(Actor("keys", lambda actor: None)).root)
-        self.since: dict[str, int] = {}
-        self.until: dict[str, int] = {}
-        self.bucket.on_put = self._note
-        self.world.on_death = self._spawn
-        for number in range(3):
-            self._spawn(Actor(f"producer{number}", self._produce))
-        for number in range(2):
-            self._spawn(Actor(f"sweeper{number}", self._sweep))
-        self.world.run(START_S + RUN_S + 600, 60_000)
-        self.world.kill_all()
-        assert [actor.error for actor in self.world.actors if actor.error] == []
-        return [text for key in KEYS for text in self._overlaps(key)]
-
-    def _overlaps(self, key: str) -> list[str]:
-        """Return the messages of a key that were handed out though another one's time was not over."""
-        told = sorted(self.told.get(key, {}).items(), key=lambda item: item[1])
-        skew_ms = round(2 * self.faults.skew_s * 1000)
-        return [
-            f"{key}: {second} at {at_ms}, {first} until {self.until[first]}"
-            for (first, _), (second, at_ms) in pairwise(told)
-            if at_ms + skew_ms < self.until[first]
-        ]
-
-    def _note(self, key: str, before: Any, after: Object) -> None:  # noqa: ARG002 - the face of the hook
-        if key.startswith(self.keys.dedup):
-            held = decode_reservation(after.body, key)
-            self.until[held.message_id] = held.expires_at_ms
-            self.since.setdefault(held.message_id, round(self.world.now_s * 1000))
-
-    def _spawn(self, actor: Actor) -> None:
-        name = actor.name.split(".")[0]
-        self.lives[name] += 1
-        skew_s = self.world.random.uniform(-1, 1) * self.faults.skew_s
-        if self.world.now_s < START_S + RUN_S:
-            self.world.spawn(f"{name}.{self.lives[name]}", actor.run, at_s=self.world.now_s + 1, skew_s=skew_s)
-
-    def _queue(self, actor: Actor) -> Queue:
-        return Queue(
-            "sim",
-            store=SimStore(self.world, self.bucket, actor, lambda: self.faults),
-            clock=SimClock(self.world, actor),
-            ids=SeededIds(f"{self.seed}/{actor.name}"),
-            dedup_ttl=TTL_S,
-            probe=False,
-        )
-
-    def _produce(self, actor: Actor) -> None:
-        queue = self._queue(actor)
-        while self.world.now_s < START_S + RUN_S:
-            key = self.world.random.choice(KEYS)
-            try:
-                id_ = queue.enqueue(key, dedup_id=key)
-            except S3QueueError:
-                continue
-            finally:
-                self.world.park(actor, 0.1)
-            self.told.setdefault(key, {}).setdefault(id_, self.since[id_])
-            self.world.park(actor, self.world.random.choice((0.05, 1, 20, 120)))
-
-    def _sweep(self, actor: Actor) -> None:
-        agent: Retention | None = None
-        while self.world.now_s < START_S + RUN_S:
-            try:
-                agent = agent or Retention(self._queue(actor).connect().lane, interval_s=5)
-                agent._dedup.due_at = 0.0  # not every half of dedup_ttl: all the time
-                done = agent.step()
-            except S3QueueError:
-                done = None
-            self.forgotten += done.reservations if done else 0
-            self.world.park(actor, self.world.random.uniform(0.5, 4))
+FIRST = {storm: seed for seed, storm in enumerate(STORMS)}
 
 
 @pytest.mark.parametrize("storm", STORMS)
 def test_no_storm_gives_a_key_two_messages_at_a_time(storm: str) -> None:
-    run = Run(list(STORMS).index(storm), STORMS[storm])
-    assert run.play() == []
-    assert sum(map(len, run.told.values())) > 20
-    assert run.forgotten > 5
+    outcome = play_forgetting(FIRST[storm])
+    assert outcome.violations == []
+    assert outcome.messages > 20
+    assert outcome.situations["reservations forgotten"] > 5
 
 
 def test_without_the_look_at_the_notice_it_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dedup, "wait_until_kept", lambda lane, key: None)
     monkeypatch.setattr(forgetting, "_unchanged", lambda lane, key, etag: True)
-    assert any(Run(seed, STORMS["pauses"]).play() for seed in range(10))
+    seeds = range(FIRST["pauses"], 10 * len(STORMS), len(STORMS))
+    assert any(play_forgetting(seed).violations for seed in seeds)

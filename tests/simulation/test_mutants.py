@@ -7,15 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from s3queue.core import claiming, settling, upkeep
+from s3queue import operating, producing
+from s3queue.core import changing, claiming, dispatch, lease, settling, upkeep
 from s3queue.core.draft import Draft
-from s3queue.protocol import consumer, janitor, journal
+from s3queue.core.settings import Settings
+from s3queue.core.ticking import Fire
+from s3queue.core.transitions import Publish
+from s3queue.protocol import consumer, coordinator, dead_letters, dedup, duties, janitor, journal, locks
 from s3queue.protocol.committer import Committer
+from s3queue.protocol.locks import Lock
+from s3queue.protocol.registry import Registry
 from s3queue.protocol.sweeper import Sweeper
 from s3queue.store.record import Record
 from tests.simulation.defects import FOUND, Defect
-from tests.simulation.mutants import MUTANTS
-from tests.simulation.report import catch
+from tests.simulation.kinds import KINDS
+from tests.simulation.mutant import Mutant
+from tests.simulation.report import catch, remembered, shows
 from tests.simulation.scenario import play
 
 ROOT = Path(__file__).parents[2]
@@ -24,14 +31,12 @@ ROOT = Path(__file__).parents[2]
 DOC = ROOT / "docs" / "reliability.md"
 
 
-def test_a_mutant_leaves_the_engine_as_it_was() -> None:
-    """Actors take turns, and are killed, inside a mutant's patches: none may outlast it."""
-    engine = [journal, consumer, claiming, settling, upkeep, janitor, Sweeper, Committer, Record, Draft]
-    before = [dict(vars(owner)) for owner in engine]
-    for mutant in MUTANTS:
-        with mutant.without():
-            play(10)  # late and paused: sweeps overlap
-        assert [dict(vars(owner)) for owner in engine] == before, mutant.name
+ENGINE = [
+    changing, claiming, coordinator, consumer, dead_letters, dedup, dispatch, duties, janitor, journal, lease, locks, operating,
+    producing, settling, upkeep, Committer, Draft, Fire, Lock, Publish, Record, Registry, Settings, Sweeper,
+]  # fmt: skip
+"""What mutants patch: actors take turns, and are killed, inside the patches, and none may outlast them."""
+ALL = [(kind.name, mutant) for kind in KINDS.values() for mutant in kind.mutants]
 
 
 @pytest.mark.parametrize("defect", [defect for defect in FOUND if defect.again], ids=lambda defect: defect.name)
@@ -54,7 +59,16 @@ def test_every_defect_that_was_found_is_kept_found() -> None:
             assert f"def {function}(" in (ROOT / file).read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", [mutant.name for mutant in MUTANTS])
-def test_the_simulation_catches(name: str) -> None:
-    (mutant,) = (mutant for mutant in MUTANTS if mutant.name == name)
-    assert catch(mutant)
+@pytest.mark.parametrize(("kind", "mutant"), ALL, ids=[f"{kind}-{mutant.name}" for kind, mutant in ALL])
+def test_the_simulation_catches(kind: str, mutant: Mutant) -> None:
+    """By the seed that did before; should runs have changed, by another (``--remember`` writes them down)."""
+    before = [dict(vars(owner)) for owner in ENGINE]
+    seed = remembered().get(kind, {}).get(mutant.name)
+    assert (seed is not None and shows(mutant, kind, seed)) or catch(mutant, kind), mutant.rule
+    assert [dict(vars(owner)) for owner in ENGINE] == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "mutant"), ALL, ids=[f"{kind}-{mutant.name}" for kind, mutant in ALL])
+def test_a_search_catches(kind: str, mutant: Mutant) -> None:
+    assert catch(mutant, kind), mutant.rule

@@ -20,6 +20,21 @@ START_S = 1_700_000_000.0
 _STACK_BYTES = 512 * 1024
 
 
+def _taken() -> threading.Lock:
+    """Return a lock that somebody is waited for to release; several times faster than a semaphore."""
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
+def _nothing() -> None:
+    """Watch nothing."""
+
+
+def _never() -> bool:
+    return False
+
+
 class Crashed(BaseException):
     """Raised in an actor's thread at a port call: the process it stands for is dead."""
 
@@ -30,12 +45,24 @@ class Actor:
 
     name: str
     run: Callable[[Actor], None]
-    go: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    go: threading.Lock = field(default_factory=_taken)
     skew_s: float = 0.0
+    worker_id: str = ""
+    """What it calls itself, if not by its name."""
     mute_until_s: float = 0.0
+    stops: list[tuple[float, float]] = field(default_factory=list)
+    """From when to when its clocks stood still, as those of a suspended machine do."""
     doomed: bool = False
     done: bool = False
     error: BaseException | None = None
+
+    def wall_s(self, now_s: float) -> float:
+        """Return what its clock shows at a true time."""
+        return min([now_s, *(at_s for at_s, until_s in self.stops if at_s <= now_s < until_s)]) + self.skew_s
+
+    def monotonic_s(self, now_s: float) -> float:
+        """Return what its monotonic clock shows at a true time: what it missed it never makes up for."""
+        return now_s - sum(min(now_s, until_s) - at_s for at_s, until_s in self.stops if at_s < now_s)
 
 
 class World:
@@ -52,9 +79,13 @@ class World:
         self._digest = hashlib.sha256()
         self._heap: list[tuple[float, int, Actor | Callable[[], None]]] = []
         self._serial = 0
-        self._back = threading.Semaphore(0)
+        self._back = _taken()
+        self._until_s, self._max_steps = 0.0, 0
+        self._hands_on = False
+        self.halted = False
+        """Set to end a run at once."""
         self.actors: list[Actor] = []
-        self.after_step: Callable[[], None] = lambda: None
+        self.after_step: Callable[[], None] = _nothing
         self.on_death: Callable[[Actor], None] = lambda actor: None
 
     # -- the scheduler's side --
@@ -79,12 +110,13 @@ class World:
         self._serial += 1
         heapq.heappush(self._heap, (time_s, self._serial, what))
 
-    def run(self, until_s: float, max_steps: int, stop: Callable[[], bool] = lambda: False) -> None:
+    def run(self, until_s: float, max_steps: int, stop: Callable[[], bool] = _never) -> None:
         """Hand out turns until nothing is left, time or steps are over, or ``stop`` says so."""
-        while self._heap and self._heap[0][0] <= until_s and self.steps < max_steps and not stop():
-            time_s, _, what = heapq.heappop(self._heap)
-            self.now_s = max(self.now_s, time_s)
-            self.steps += 1
+        self._until_s, self._max_steps = until_s, max_steps
+        # Where nobody looks at each step, actors pass the turn on among themselves: half the switches of threads.
+        self._hands_on = stop is _never and self.after_step is _nothing
+        while self._has_next() and not stop():
+            what = self._pop()
             if isinstance(what, Actor):
                 if not what.done:
                     what.go.release()
@@ -92,6 +124,28 @@ class World:
             else:
                 what()
             self.after_step()
+        self._hands_on = False
+
+    def _has_next(self) -> bool:
+        in_time = bool(self._heap) and self._heap[0][0] <= self._until_s and self.steps < self._max_steps
+        return in_time and not self.halted
+
+    def _pop(self) -> Actor | Callable[[], None]:
+        """Go on to the next that has a turn."""
+        time_s, _, what = heapq.heappop(self._heap)
+        self.now_s = max(self.now_s, time_s)
+        self.steps += 1
+        return what
+
+    def _end_turn(self) -> Actor | None:
+        """Return whose turn it is now; None if that is for the scheduler to say."""
+        while self._hands_on and self._has_next():
+            if not isinstance(self._heap[0][2], Actor):
+                break
+            following = self._pop()
+            if isinstance(following, Actor) and not following.done:
+                return following
+        return None
 
     def night(self, seconds: float) -> None:
         """Let everybody sleep; requests under way and late copies are refused, as their signatures are too old by then."""
@@ -139,17 +193,22 @@ class World:
             actor.error = error
         finally:
             actor.done = True
-            self._back.release()
+            self._pass_on(self._end_turn())
 
     def park(self, actor: Actor, seconds: float) -> None:
         """Give the turn back for ``seconds`` of virtual time."""
         if actor.doomed:
             raise Crashed
         self._push(self.now_s + seconds, actor)
-        self._back.release()
-        actor.go.acquire()
+        following = self._end_turn()
+        if following is not actor:
+            self._pass_on(following)
+            actor.go.acquire()
         if actor.doomed:
             raise Crashed
+
+    def _pass_on(self, following: Actor | None) -> None:
+        (self._back if following is None else following.go).release()
 
 
 class SimClock:
@@ -159,10 +218,10 @@ class SimClock:
         self._world, self._actor = world, actor
 
     def now_ms(self) -> int:
-        return int((self._world.now_s + self._actor.skew_s) * 1000)
+        return int(self._actor.wall_s(self._world.now_s) * 1000)
 
     def monotonic(self) -> float:
-        return self._world.now_s
+        return self._actor.monotonic_s(self._world.now_s)
 
     def sleep(self, seconds: float) -> None:
         self._world.park(self._actor, seconds)
