@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-CODE    = $(wildcard s3queue s3queue_admin tests benchmarks examples)
+CODE    = $(wildcard s3queue s3queue_admin tests benchmarks examples notebooks)
 
 # Options of the commands below: make demo STORE=file; make test ARGS="-m slow"; make bench ARGS="--workers 2"
 STORE ?=

@@ -23,6 +23,7 @@ from s3queue_admin.frames import letters
 
 TRACEBACK = "Traceback (most recent call last):\n" + '  File "orders.py", line 42, in charge\n    pay(order)\n' * 12
 GOAL_S = 30
+"""CPU seconds for a hundred thousand: a folder is read as fast as one core goes, whatever else the machine does."""
 
 
 def fill(folder: Path, count: int) -> None:
@@ -95,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
             found = answer.get(timeout=600)
             process.join()
             print(json.dumps(found), flush=True)
-            is_late = task == "frame" and float(str(found["seconds"])) > GOAL_S * arguments.letters / 100_000
+            is_late = task == "frame" and float(str(found["cpu_s"])) > GOAL_S * arguments.letters / 100_000
             good = good and found["rows"] == arguments.letters and not is_late
     return 0 if good else 1
 

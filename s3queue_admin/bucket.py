@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
 from s3queue.clock import Clock, SystemClock, to_datetime
 from s3queue.core.keys import check_prefix, check_queue_name
 from s3queue.core.payload import PLAIN, PayloadCodec
-from s3queue.errors import InvalidName, NotFound, S3QueueError
+from s3queue.errors import InvalidName, NotFound, S3QueueError, StoreRefused
 from s3queue.ids import Ids, SystemIds
 from s3queue.options import locate
 from s3queue.queue import Queue
-from s3queue.store.metered import Meter
+from s3queue.store.metered import Meter, Metered
 from s3queue.store.opening import Access, dress, raw_store
 from s3queue.store.port import Store
+from s3queue.store.rules import LifecycleRule, lifecycle_rules
+from s3queue.store.versions import versioned
 from s3queue_admin.inspector import IDLE_LIST_S, LIST_S, Inspector
+from s3queue_admin.past import Copy, Past, Seen, check_at, is_copy, open_copy, open_past
 from s3queue_admin.readonly import ReadOnly
 from s3queue_admin.snapshot import BucketSnapshot, QueueSnapshot
+from s3queue_admin.text import Redact, Redactor, redact_secrets
 
 READERS = 16
 """How many requests for parts of queues are under way at a time, at most."""
@@ -32,7 +37,11 @@ class Bucket:
 
     ``bucket``, ``url``, ``prefix``, ``endpoint_url``, ``region`` and ``profile`` say where it is, as for
     :class:`s3queue.Queue`. Looking asks for GET and LIST alone. ``codec`` reads packed payloads. ``list_s``: how old
-    listings may be, in seconds, before a snapshot lists anew. ``store``, ``clock`` and ``ids`` are for tests.
+    listings may be, in seconds, before a snapshot lists anew. ``redact(path, value)`` returns what is shown of a value in
+    payloads, headers and errors: see :mod:`s3queue_admin.text`. ``store``, ``clock`` and ``ids`` are for tests.
+
+    ``at``: show it as it was then, from the versions that the bucket keeps; nothing can be written. A folder in which no
+    queue was ever opened is a copy of a bucket (``aws s3 sync``): its time is ``at``, or the newest that is found in it.
 
     Nothing is asked of the store before the first call that needs it. Use it in a ``with`` statement, or close it.
     """
@@ -48,6 +57,8 @@ class Bucket:
         profile: str | None = None,
         codec: PayloadCodec = PLAIN,
         list_s: float = LIST_S,
+        redact: Redact = redact_secrets,
+        at: datetime | None = None,
         store: Store | None = None,
         clock: Clock | None = None,
         ids: Ids | None = None,
@@ -58,6 +69,9 @@ class Bucket:
         self._meter = Meter()
         self._access = Access(endpoint_url, region, profile)
         self._codec, self._list_s = codec, list_s
+        self.redactor = Redactor(redact)
+        self._at_ms = check_at(at)
+        self._seen = Seen()
         self._given_store = store
         self._raw: Store | None = None
         self._inspectors: dict[str, Inspector] = {}
@@ -72,15 +86,77 @@ class Bucket:
     @property
     def location(self) -> str:
         """Which store this is, for people."""
-        return self._store().location
+        return self._as_it_was(self._store()).location
+
+    @property
+    def at(self) -> datetime | None:
+        """The time at which it is shown, if that is not now."""
+        store = self._store()
+        at_ms = store.now_ms() if isinstance(store, Copy) else self._at_ms
+        return to_datetime(at_ms) if at_ms is not None else None
 
     def _store(self) -> Store:
         if self._raw is None:
-            self._raw = self._given_store or raw_store(self._where, self._access, self._clock, self._ids)
+            raw = self._given_store or self._open()
+            if self._at_ms is not None and not isinstance(raw, Copy):
+                open_past(raw, self._at_ms)
+            self._raw = raw
         return self._raw
 
+    def _open(self) -> Store:
+        where = self._where
+        if where.kind == "file" and (self._at_ms is not None or is_copy(where.place)):
+            return open_copy(where.place, self._at_ms, clock=self._clock, ids=self._ids)
+        return raw_store(where, self._access, self._clock, self._ids)
+
+    def _as_it_was(self, store: Store) -> Store:
+        """Return the store at the time that is asked for, if it keeps versions."""
+        if self._at_ms is None or isinstance(self._raw, Copy):
+            return store
+        return Past(store, self._at_ms, self._seen)
+
+    def _writable(self) -> Store:
+        store = self._store()
+        if self.at is not None:
+            raise StoreRefused(
+                f"{self.location} is shown as it was, so nothing in it can be changed.",
+                reason="read-only",
+                remedy="Open the bucket as it is now; a copy becomes a store of its own once s3queue.Queue has opened it.",
+            )
+        return store
+
     def _dressed(self, root: str, meter: Meter) -> Store:
-        return dress(ReadOnly(self._store()), root, clock=self._clock, ids=self._ids, meter=meter)
+        inner = dress(ReadOnly(self._store()), root, clock=self._clock, ids=self._ids, meter=meter)
+        return self._as_it_was(inner)
+
+    @property
+    def clock(self) -> Clock:
+        """This machine's clock."""
+        return self._clock
+
+    @property
+    def ids(self) -> Ids:
+        """Where ids come from."""
+        return self._ids
+
+    @property
+    def codec(self) -> PayloadCodec:
+        """What packs payloads, and reads packed ones."""
+        return self._codec
+
+    def bare(self, root: str, meter: Meter, *, write: bool = False) -> Store:
+        """Return the store for tools that go beneath the engine: each request is made once, counted below ``root``."""
+        if write:
+            return Metered(self._writable(), meter, root)
+        return self._as_it_was(Metered(ReadOnly(self._store()), meter, root))
+
+    def lifecycle_rules(self) -> tuple[LifecycleRule, ...]:
+        """Return what the bucket deletes of its own accord; StoreRefused if it may not be known, or there is no such thing."""
+        return lifecycle_rules(self._store())
+
+    def keeps_versions(self) -> bool:
+        """Return whether the bucket keeps earlier versions; StoreRefused as for :meth:`lifecycle_rules`."""
+        return versioned(self._store()).keeps_versions()
 
     def requests(self) -> dict[tuple[str, str, str], int]:
         """Return the requests made so far to list queues and to take snapshots, by (verb, area, outcome)."""
@@ -98,9 +174,19 @@ class Bucket:
         return list(self._pool.map(function, todo))
 
     def queue_names(self) -> list[str]:
-        """Return the names of the queues, sorted: a LIST for each and one more."""
-        store, after = self._dressed(self.prefix, self._meter), self.prefix
-        names: list[str] = []
+        """Return the names of the queues, sorted: a LIST for each and one more.
+
+        Of an earlier time, StoreRefused (``no-versions``) if none is kept from then, though there are some now.
+        """
+        store = self._dressed(self.prefix, self._meter)
+        names = self._names_in(store)
+        if isinstance(store, Past) and not names:
+            for name in self._names_in(self._store()):
+                store.check(f"{self.prefix}{name}/")
+        return names
+
+    def _names_in(self, store: Store) -> list[str]:
+        after, names = self.prefix, list[str]()
         while True:
             page = store.list(self.prefix, after=after, limit=1)
             if not page.entries:
@@ -124,7 +210,7 @@ class Bucket:
         Raises InvalidName, and NotFound if there is no such queue: it is never made.
         """
         check_queue_name(name)
-        store = self._store() if write else ReadOnly(self._store())
+        store = self._writable() if write else self._reading(name)
         queue = Queue(
             name,
             store=store,
@@ -139,6 +225,17 @@ class Bucket:
             raise NotFound(f"{self.prefix}{name}/queue.json")
         queue.connect().standing.spread = self.spread
         return queue
+
+    def _reading(self, name: str) -> Store:
+        """Return the store for a queue that is read; of an earlier time, one whose requests are repeated one by one."""
+        store = self._store()
+        if self._at_ms is None or isinstance(store, Copy):
+            return ReadOnly(store)
+        root = f"{self.prefix}{name}/"
+        inner = dress(ReadOnly(store), root, clock=self._clock, ids=self._ids, meter=Meter())
+        past = Past(inner, self._at_ms, self._seen)
+        past.check(root)
+        return past
 
     def inspector(self, name: str) -> Inspector:
         """Return the one that takes snapshots of this queue, and remembers what it has read; see :meth:`queue` for errors."""
@@ -167,22 +264,23 @@ class Bucket:
         began, before = self._clock.monotonic(), self.requests()
         wanted = self._known_names(fresh=fresh) if names is None else list(names)
 
-        def look(name: str) -> QueueSnapshot | str:
+        def look(name: str) -> QueueSnapshot | S3QueueError:
             try:
                 return self.inspect(name, fresh=fresh)
             except S3QueueError as error:
-                return str(error)
+                return error
 
         found = dict(zip(wanted, self._queues.map(look, wanted), strict=True))
         after = self.requests()
         return BucketSnapshot(
             self.location,
             self.prefix,
-            to_datetime(self._store().now_ms()),
+            to_datetime(self._as_it_was(self._store()).now_ms()),
             self._clock.monotonic() - began,
             {line: count - before.get(line, 0) for line, count in after.items() if count > before.get(line, 0)},
             {name: each for name, each in found.items() if isinstance(each, QueueSnapshot)},
-            {name: each for name, each in found.items() if isinstance(each, str)},
+            {name: str(each) for name, each in found.items() if isinstance(each, S3QueueError)},
+            {name: each for name, each in found.items() if isinstance(each, S3QueueError)},
         )
 
     def close(self) -> None:

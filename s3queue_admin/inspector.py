@@ -19,6 +19,7 @@ from s3queue.queue import Queue
 from s3queue.store.metered import Meter
 from s3queue.store.port import Store, walk
 from s3queue_admin import picture
+from s3queue_admin.findings import findings
 from s3queue_admin.picture import Books
 from s3queue_admin.snapshot import Problem, QueueSnapshot, rates_between
 
@@ -28,6 +29,8 @@ IDLE_LIST_S = 60.0
 LISTING_SHARE = 20
 """A listing that took long is kept this many times as long, so that watching a huge backlog spends little on listing it."""
 SETTINGS_S = 15.0
+TREND_S = 60.0
+"""What changes is judged against a snapshot that is as old, up to twice that."""
 T = TypeVar("T")
 R = TypeVar("R")
 Spread = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
@@ -85,6 +88,8 @@ class Inspector:
         self._listed = _Listed()
         self._problems: list[Problem] = []
         self._last: QueueSnapshot | None = None
+        self._earlier: QueueSnapshot | None = None
+        self._next_earlier: QueueSnapshot | None = None
         queue.on("error", self._note)
 
     def snapshot(self, *, fresh: bool = False) -> QueueSnapshot:
@@ -128,7 +133,14 @@ class Inspector:
         if self._last is not None and (rates := rates_between(self._last, made)) is not None:
             made = replace(made, rates=rates)
         self._last = made
-        return made
+        return replace(made, findings=findings(made, self._a_while_ago(made)))
+
+    def _a_while_ago(self, made: QueueSnapshot) -> QueueSnapshot | None:
+        """Return a snapshot to judge by what has changed since; None if there is none that is old enough."""
+        newer = self._next_earlier
+        if newer is None or (made.taken_at - newer.taken_at).total_seconds() >= TREND_S:
+            self._earlier, self._next_earlier = newer, made
+        return self._earlier
 
     # -- reading --
 
@@ -255,10 +267,10 @@ class Inspector:
         return sums
 
     def _tell(self, part: str, key: str, error: S3QueueError) -> None:
-        self._problems.append(Problem(part, key, str(error)))
+        self._problems.append(Problem(part, key, str(error), type(error).__name__))
 
     def _note(self, event: Event) -> None:
-        self._problems.append(Problem("object", getattr(event.error, "key", ""), str(event.error)))
+        self._tell("object", getattr(event.error, "key", ""), event.error)
 
 
 def _difference(

@@ -129,7 +129,9 @@ def spans(
 def _in_tickets(ledger: Ledger, now: int) -> Iterator[tuple[str, int, int]]:
     for ticket in ledger.tickets.values():
         if not ticket.claimed:
-            yield from (("pending", visible_at_ms_of(part.name), part.size) for part in ticket.parts)
+            for part in ticket.parts:
+                at_ms = visible_at_ms_of(part.name)
+                yield "pending" if at_ms <= now else "scheduled", at_ms, part.size
             continue
         yield "processing", ticket.claimed_at_ms, ticket.size
         if ticket.expires_at_ms < now:

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from s3queue.errors import StoreRefused
 from s3queue.store.port import Object, Page, PutMode, Store
+from s3queue.store.versions import Place, VersionPage, versioned
 
 
 class ReadOnly:
@@ -27,6 +28,15 @@ class ReadOnly:
 
     def list(self, prefix: str, after: str = "", limit: int = 1000) -> Page:
         return self._store.list(prefix, after, limit)
+
+    def keeps_versions(self) -> bool:
+        return versioned(self._store).keeps_versions()
+
+    def versions(self, prefix: str, after: Place | None = None, limit: int = 1000) -> VersionPage:
+        return versioned(self._store).versions(prefix, after, limit)
+
+    def get_version(self, key: str, version_id: str) -> Object:
+        return versioned(self._store).get_version(key, version_id)
 
     def put(self, key: str, body: bytes, mode: PutMode) -> str:  # noqa: ARG002 - the face of a store
         self._refuse(key)

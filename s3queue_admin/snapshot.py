@@ -14,6 +14,7 @@ from typing import Literal
 from s3queue.core.ledger import Ledger
 from s3queue.core.presence import Presence
 from s3queue.core.settings import Settings
+from s3queue.errors import S3QueueError
 from s3queue.protocol.census import Stats
 from s3queue.protocol.locks import LockInfo
 from s3queue.protocol.schedules import Schedule
@@ -21,15 +22,34 @@ from s3queue.store.metered import S3_STANDARD, Counts, Prices, usd
 
 TicketState = Literal["available", "assigned", "claimed", "stalled"]
 WorkerState = Literal["alive", "late", "dead", "unlisted"]
+Severity = Literal["error", "warning", "info"]
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that could not be read, so that the snapshot lacks it: which part, which key, why."""
+    """Something that could not be read, so that the snapshot lacks it: which part, which key, why, and the error's class."""
 
     part: str
     key: str
     error: str
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that needs attention, of ``queue`` (or of the whole bucket: '').
+
+    ``code`` names the check (:data:`s3queue_admin.catalogue.KINDS`), ``title`` says what is the matter, ``evidence`` what
+    was seen, ``remedy`` what to do; ``keys`` are the objects concerned, the first hundred.
+    """
+
+    code: str
+    severity: Severity
+    title: str
+    evidence: str
+    remedy: str
+    keys: tuple[str, ...] = ()
+    queue: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +142,8 @@ class QueueSnapshot:
     """A queue at ``taken_at``. ``listed_at``: when its inbox and dead letters were last listed, which is done less often.
 
     ``requests``: what taking it cost, by (verb, area, outcome). ``stats`` counts messages by state and has the lifetime
-    counters; ``spans`` tells ages by state. ``rates`` is None in a first snapshot. ``problems`` are what could not be read.
+    counters; ``spans`` tells ages by state. ``rates`` is None in a first snapshot. ``problems`` are what could not be read,
+    ``findings`` what needs attention, the worst first.
     """
 
     queue: str
@@ -141,6 +162,7 @@ class QueueSnapshot:
     schedules: tuple[Schedule, ...]
     rates: Rates | None = None
     problems: tuple[Problem, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def tickets(self) -> tuple[TicketView, ...]:
@@ -165,10 +187,19 @@ class QueueSnapshot:
         """Return what taking it cost, in US dollars."""
         return usd(self.requests, prices)
 
+    def _repr_html_(self) -> str:
+        """Return it as a notebook shows it; nothing is asked of the store."""
+        from s3queue_admin.notebook import queue_html
+
+        return queue_html(self)
+
 
 @dataclass(frozen=True, slots=True)
 class BucketSnapshot:
-    """The queues of a bucket by name, each as it was; ``failed``: those that could not be read at all, and why."""
+    """The queues of a bucket by name, each as it was; ``failed``: those that could not be read at all, and why.
+
+    ``causes`` are the errors behind ``failed``.
+    """
 
     location: str
     prefix: str
@@ -177,6 +208,13 @@ class BucketSnapshot:
     requests: Counts
     queues: Mapping[str, QueueSnapshot]
     failed: Mapping[str, str] = field(default_factory=dict)
+    causes: Mapping[str, S3QueueError] = field(default_factory=dict, repr=False, compare=False)
+
+    def _repr_html_(self) -> str:
+        """Return it as a notebook shows it; nothing is asked of the store."""
+        from s3queue_admin.notebook import bucket_html
+
+        return bucket_html(self)
 
 
 def rates_between(before: QueueSnapshot, after: QueueSnapshot) -> Rates | None:

@@ -40,9 +40,14 @@ class WorkerInfo:
 
 def list_workers(lane: Lane, present: Container[str] | None) -> list[WorkerInfo]:
     """Return the workers in the registry by id: a LIST a thousand, a GET each. ``present``: see :class:`WorkerInfo`."""
+    entries, now = presences(lane), lane.now_ms()
+    return [_info(entry, present, now) for entry in entries]
+
+
+def presences(lane: Lane) -> list[Presence]:
+    """Return the entries of the registry by key; what cannot be read is told and left out."""
     entries = lane.spread(lambda key: _entry(lane, key), list(walk(lane.store, lane.keys.workers)))
-    now = lane.now_ms()
-    return [_info(entry, present, now) for entry in entries if entry is not None]
+    return [entry for entry in entries if entry is not None]
 
 
 def _entry(lane: Lane, key: str) -> Presence | None:

@@ -1,0 +1,87 @@
+"""Replays: as they are, through the ledger's outbox; or as new messages, edited or in another queue.
+
+A plain replay moves each letter exactly once, whoever dies in between, and keeps id and errors. A new message is enqueued
+under a deduplication key made of the letter's key, then the letter is discarded. Who dies in between leaves a letter whose
+message is enqueued already; the next replay of it finds the key, makes no second message, and discards the letter.
+
+Limits: the key is kept for the ``dedup_ttl`` of the queue that the message goes to, a day unless configured otherwise; until
+then the first edit counts, whatever the next one is. Whoever replays by other means than these actions (``q.dlq.replay``)
+does not take their lock, and may replay a letter between the two steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from s3queue.core.keys import parse_letter
+from s3queue.core.message import DeadLetter
+from s3queue.errors import InvalidInput, S3QueueError
+from s3queue.protocol.changing import Changed
+from s3queue.protocol.dead_letters import NO_LETTER
+from s3queue.queue import Queue
+from s3queue_admin.actions.options import editor
+
+ORIGIN: Final = "s3queue-replay-of"
+"""The header of a message made of a letter: the id of the message that had died."""
+
+
+class PartlyChanged(S3QueueError):
+    """A batch that the store broke off; ``changed`` is what was done before."""
+
+    def __init__(self, changed: Changed, error: S3QueueError) -> None:
+        super().__init__(str(error))
+        self.changed = changed
+
+
+def plain(queue: Queue, names: Sequence[str]) -> Changed:
+    """Move the letters back as they are."""
+    done = queue.dlq.replay_letters(names)
+    return Changed(done.replayed, done.refused)
+
+
+def anew(queue: Queue, options: Mapping[str, Any], names: Sequence[str]) -> Changed:
+    """Make new messages of the letters, and discard these, letter by letter."""
+    target: Queue = options.get("to") or queue
+    edit = editor(options)
+    done: list[str] = []
+    refused: dict[str, str] = {}
+    moving = queue.dlq.moving(names)
+    found = dict(queue.dlq.letters(names))
+    for name in names:
+        letter = found.get(name)
+        if letter is None or name in moving:
+            refused[_id(name)] = moving.get(name, NO_LETTER)
+            continue
+        try:
+            _enqueue(queue, target, name, letter, edit(letter.payload) if edit is not None else letter.payload)
+            refusals = queue.dlq.discard_letters([name]).refused
+        except InvalidInput as error:
+            refused[letter.id] = str(error)
+        except S3QueueError as error:
+            raise PartlyChanged(Changed(tuple(done), refused), error) from error
+        except Exception as error:  # noqa: BLE001 - the edit is the operator's: what it raises concerns this letter alone
+            refused[letter.id] = f"the edit failed: {type(error).__name__}: {error}"
+        else:
+            done.append(letter.id)
+            if refusals:
+                refused[letter.id] = f"it is enqueued anew, and its letter is left: {refusals[name]}"
+    return Changed(tuple(done), refused)
+
+
+def _enqueue(queue: Queue, target: Queue, name: str, letter: DeadLetter, payload: Any) -> None:
+    message = letter.message
+    target.enqueue(
+        payload,
+        priority=message.priority,
+        max_attempts=message.max_attempts,
+        retry=message.retry,
+        group=message.group,
+        headers={**message.headers, ORIGIN: letter.id},
+        dedup_id=f"s3queue-replay:{queue.root}{name}",
+    )
+
+
+def _id(name: str) -> str:
+    parsed = parse_letter(name)
+    return parsed[1] if parsed is not None else name

@@ -1,0 +1,165 @@
+"""Undoing what was done by mistake, as far as that can be.
+
+========================  =============================================================================================
+action                    undone by
+========================  =============================================================================================
+discard, purge            the letters, from the versions that the bucket keeps; refused for each whose versions do not
+                          say that this action, and nothing later, took it away
+pause, resume             the opposite, unless somebody has changed it since
+configure                 the settings before, unless somebody has changed them since
+replay                    cannot be undone: a worker may have it by now (cancel what still waits)
+cancel                    cannot be undone: its objects are deleted with others' messages; enqueue them anew
+reset, release            cannot be undone: the claim is void
+reprioritise, delay       doing it again with what was before
+========================  =============================================================================================
+
+A letter comes back under a name one millisecond later than its own, as that stands in the journal of letters that are gone,
+and sweeps delete it for an hour. It is written create-only, and not if that name ever was: so it comes back once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import Any, Final
+
+from s3queue.clock import to_datetime, to_ms
+from s3queue.core.codec import decode_letter, encode_letter
+from s3queue.core.keys import lane_of_letter, letter_name, parse_letter
+from s3queue.errors import InvalidInput, PreconditionFailed, S3QueueError
+from s3queue.protocol.changing import Changed
+from s3queue.protocol.lane import Lane
+from s3queue.queue import Queue
+from s3queue.store.metered import S3_STANDARD, Prices
+from s3queue.store.port import CREATE
+from s3queue.store.versions import ObjectVersion, Versioned, versioned, walk_versions
+from s3queue_admin.actions import applying
+from s3queue_admin.actions.auditing import entry_of, parts_of
+from s3queue_admin.actions.model import AuditEntry
+from s3queue_admin.actions.planning import LIMIT, Plan
+from s3queue_admin.text import Redactor
+
+SLACK_MS: Final = 5_000
+"""How far the times of versions, whole seconds of the store's clock, may lie from those of the audit trail."""
+WHY_NOT: Final[Mapping[str, str]] = {
+    "replay": "workers may have the messages by now; cancel what still waits",
+    "cancel": "the messages are gone with their objects; enqueue them anew",
+    "reset": "the claims are void, and the messages may be claimed again",
+    "release": "the claims are void, and the messages may be claimed again",
+    "reprioritise": "it does not say what each was before; reprioritise them again",
+    "delay": "it does not say what each was before; delay them again",
+    "undo": "do the action again instead",
+}
+NOT_KEPT = "the bucket keeps no version of it"
+THERE = "it is there"
+BACK_BEFORE = "it was put back before"
+NOT_OURS = "its versions do not say that this action took it away"
+
+
+def undo(
+    queue: Queue, entry: AuditEntry | str, *, prices: Prices = S3_STANDARD, redactor: Redactor | None = None
+) -> Plan:
+    """Return the plan that undoes an action, named by its audit entry or the id of that.
+
+    Raises InvalidInput for what cannot be undone, or is undone by now; StoreRefused if letters are wanted back from a store
+    that keeps no versions; NotFound if there is no such entry.
+    """
+    found = entry_of(queue, entry if isinstance(entry, str) else entry.id)
+    if found.verb in WHY_NOT:
+        raise InvalidInput(f"A {found.verb} cannot be undone.", remedy=f"{WHY_NOT[found.verb].capitalize()}.")
+    hides, now_ms = redactor or Redactor(), queue.connect().lane.now_ms()
+    made = Plan(queue, "undo", f"{found.verb} {found.id}", {"entry": found.id}, to_datetime(now_ms), redactor=hides)
+    if found.verb in ("discard", "purge"):
+        versioned(queue.connect().store).versions(queue.connect().keys.dlq, limit=1)
+        letters = tuple(islice(parts_of(queue, found.id), LIMIT + 1))
+        made = replace(made, letters=letters[:LIMIT], more=len(letters) > LIMIT)
+    else:
+        _back(queue, found)
+    cost = applying.estimate(made)
+    return replace(made, cost=cost, usd=cost.usd(prices))
+
+
+def _back(queue: Queue, entry: AuditEntry) -> tuple[str, dict[str, Any]]:
+    """Return the verb and the options that take the queue back; InvalidInput if it is not as the action left it."""
+    if not entry.after:
+        raise InvalidInput(f"The {entry.verb} changed nothing.", remedy="There is nothing to undo.")
+    if entry.verb == "configure":
+        wire = applying.settings_of(queue)
+        if any(wire.get(name) != value for name, value in entry.after.items()):
+            raise InvalidInput("The settings were changed since.", remedy="Look at them, and configure what is wanted.")
+        return "configure", applying.keywords(entry.before)
+    committer = queue.connect().lane.committer
+    committer.read()
+    if committer.ledger.paused != entry.after["paused"] or entry.before == entry.after:
+        raise InvalidInput("The queue is not as the action left it.", remedy="There is nothing to undo.")
+    return ("pause" if entry.before["paused"] else "resume"), {}
+
+
+def carry_out(run: applying.Run) -> None:
+    """Undo what the plan says."""
+    plan = run.plan
+    entry = entry_of(plan.queue, str(plan.options["entry"]))
+    if entry.verb in ("discard", "purge"):
+        run.each(plan.letters, partial(restore, plan.queue, entry), applying.id_of_letter)
+    else:
+        verb, options = _back(plan.queue, entry)
+        applying.change_queue(plan.queue, verb, options, run.tally)
+
+
+def restore(queue: Queue, entry: AuditEntry, names: Sequence[str]) -> Changed:
+    """Put letters back that an action has deleted: two LISTs, a GET and a PUT each."""
+    connection = queue.connect()
+    store, lane = versioned(connection.store), connection.lane
+    done: list[str] = []
+    refused: dict[str, str] = {}
+
+    def one(name: str) -> str:
+        try:
+            return _restore(store, lane, entry, name)
+        except S3QueueError as error:
+            return str(error)
+
+    for name, why in zip(names, lane.spread(one, names), strict=True):
+        if why:
+            refused[applying.id_of_letter(name)] = why
+        else:
+            done.append(applying.id_of_letter(name))
+    return Changed(tuple(done), refused)
+
+
+def _restore(store: Versioned, lane: Lane, entry: AuditEntry, name: str) -> str:
+    """Put one letter back and return '', or why it is not."""
+    parsed = parse_letter(name)
+    if parsed is None:
+        return NOT_OURS
+    key = lane.keys.letter(name)
+    found, why = _taken_by(entry, list(walk_versions(store, key)))
+    if found is None:
+        return why
+    again = letter_name(parsed[0] + 1, parsed[1], lane_of_letter(name))
+    if any(walk_versions(store, lane.keys.letter(again))):
+        return BACK_BEFORE
+    letter = decode_letter(store.get_version(key, found.id).body, key, lane.seal)
+    letter = replace(letter, dead_at_ms=letter.dead_at_ms + 1)
+    try:
+        lane.store.put(lane.keys.letter(again), encode_letter(letter, lane.codec), CREATE)
+    except PreconditionFailed:
+        return BACK_BEFORE
+    return ""
+
+
+def _taken_by(entry: AuditEntry, versions: Iterable[ObjectVersion]) -> tuple[ObjectVersion | None, str]:
+    """Return the version that the action took away, or why there is none. ``versions``: newest first."""
+    deleted: ObjectVersion | None = None
+    for version in versions:
+        if not version.is_deletion:
+            if deleted is None:
+                return None, THERE
+            began_ms, ended_ms = to_ms(entry.at), to_ms(entry.ended_at or entry.at)
+            if not began_ms - SLACK_MS <= deleted.written_at_ms <= ended_ms + SLACK_MS:
+                return None, NOT_OURS
+            return version, ""
+        deleted = version
+    return None, NOT_KEPT

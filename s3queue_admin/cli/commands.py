@@ -1,0 +1,59 @@
+"""All commands, gathered under ``s3queue-admin``."""
+
+from __future__ import annotations
+
+import click
+
+import s3queue
+from s3queue_admin.cli.actions import (
+    audit,
+    cancel,
+    delay,
+    discard,
+    pause,
+    priority,
+    purge,
+    release,
+    replay,
+    reset,
+    resume,
+    undo,
+)
+from s3queue_admin.cli.completing import completion
+from s3queue_admin.cli.costing import cost
+from s3queue_admin.cli.dead import dlq
+from s3queue_admin.cli.deploying import deploy
+from s3queue_admin.cli.health import doctor_command, fsck_command, report_command
+from s3queue_admin.cli.looking import locks, schedules, tickets, workers
+from s3queue_admin.cli.messages import export_command, ls, show
+from s3queue_admin.cli.status import status, watch
+from s3queue_admin.cli.sticking import stuck_group
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="""\b
+Exit codes:
+  0  done; of doctor and fsck: clean
+  1  failed; of doctor and fsck: errors
+  2  usage, or bad input: nothing was written
+  3  cannot connect: endpoint, bucket, credentials or permission
+  5  partly failed, stderr says what; of doctor and fsck: warnings
+  6  refused: not confirmed, or a copy of a bucket, not to be written
+
+\b
+Settings come from flags, else from the environment (S3QUEUE_BUCKET ...), else
+from s3queue.toml in the current folder (or --config FILE) and its table
+[admin]. Credentials are found as the AWS CLI finds them.""",
+)
+@click.version_option(s3queue.__version__, prog_name="s3queue-admin", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Look into the queues of a bucket, explain what is stuck, repair it, reckon what it costs."""
+
+
+for _command in (
+    status, watch, ls, show, dlq, stuck_group, replay, discard, cancel, release, reset, priority, delay, pause, resume,
+    purge, undo, audit, workers, tickets, locks, schedules, cost, doctor_command, fsck_command, report_command,
+    deploy, export_command, completion,
+):  # fmt: skip
+    cli.add_command(_command)

@@ -1,0 +1,25 @@
+"""The dashboard: a bucket's queues in a terminal. It shows and does what the rest of ``s3queue_admin`` shows and does.
+
+The bucket is asked in threads alone, which post messages; widgets are changed in handlers alone, on the one thread of the
+screen. :mod:`.actions` is the one list of what can be done: keys, palette, commands and help are made from it. Needs the extra
+``s3queue[admin]``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from s3queue_admin.bucket import Bucket
+
+
+def run(bucket: Bucket, *, interval: float = 2.0, write: bool = False, queue: str | None = None) -> int:
+    """Show the bucket until the operator leaves; return the exit code.
+
+    ``interval``: seconds between looks. ``write``: actions that change queues are allowed. ``queue``: the one to begin with.
+    """
+    from s3queue_admin.tui.app import Dashboard
+
+    app = Dashboard(bucket, interval=interval, write=write, queue=queue)
+    app.run()
+    return app.return_code or 0
