@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from s3queue.store.metered import to_lines
 
 QUEUE: Final = "orders"
 WORKERS: Final = ("w1", "w2", "w3")
-RELEASED_TO: Final = "w3"
+"""The last is the one with the release."""
 MINUTES: Final = 30
 BEGAN_AFTER_MINUTES: Final = 12
 A_MINUTE: Final = 100
@@ -57,9 +57,9 @@ class Incident:
             return Worker(queue, _check, burst=True).run(signals=False)
 
 
-def make(folder: Path, *, seed: int = 7, words: Words = str) -> Incident:
+def make(folder: Path, *, seed: int = 7, workers: Sequence[str] = WORKERS, words: Words = str) -> Incident:
     """Play the incident into an empty folder, so that its last minute is now."""
-    shop = _Shop(folder, seed, words)
+    shop = _Shop(folder, seed, workers, words)
     shop.play()
     mended = "error~'no answer from' OR error~currency"
     return Incident(f"file://{folder}", QUEUE, to_datetime(shop.began_ms), mended)
@@ -86,7 +86,7 @@ class _Past:
 
 
 class _Shop:
-    def __init__(self, folder: Path, seed: int, words: Words) -> None:
+    def __init__(self, folder: Path, seed: int, workers: Sequence[str], words: Words) -> None:
         start_ms = SystemClock().now_ms() // 60_000 * 60_000 - MINUTES * 60_000
         self.began_ms = start_ms + BEGAN_AFTER_MINUTES * 60_000
         self.clock, self.random, self.words = _Past(start_ms), random.Random(seed), words
@@ -102,9 +102,9 @@ class _Shop:
                 history=True,
                 probe=False,
             )
-            for name in WORKERS
+            for name in workers
         ]
-        self.counts = {name: Counter[str]() for name in WORKERS}
+        self.counts = {name: Counter[str]() for name in workers}
 
     def play(self) -> None:
         """Let the half hour pass, and what was left to be tried again be tried."""
@@ -130,7 +130,7 @@ class _Shop:
         """Let each worker take its share of what is visible."""
         for queue in self.random.sample(self.queues, len(self.queues)):
             queue.process_once(
-                lambda order, name=queue.worker_id: self._handle(order, name), max_messages=most // 3 + 1
+                lambda order, name=queue.worker_id: self._handle(order, name), max_messages=most // len(self.queues) + 1
             )
 
     def _register(self, queue: Queue) -> Registration:
@@ -164,6 +164,7 @@ class _Shop:
             "promotion": promotion,
             "total": -total if wrong else total,
             "customer": {"name": self.words("Ada"), "postcode": f"{self.random.randrange(10_000):04}"},
+            self.words("gift"): False,
             "api_key": "not-to-be-shown",
             **({} if channel == "app" else {"currency": "EUR"}),
         }
@@ -190,7 +191,7 @@ class _Shop:
             self.clock.sleep(0.4)
             request = f"{self.random.getrandbits(64):016x}"
             raise TimeoutError(say(f"no answer from https://api.acme.example/v1/labels, request {request}"))
-        if wrong and worker == RELEASED_TO and "currency" not in order:
+        if wrong and worker == self.queues[-1].worker_id and "currency" not in order:
             raise KeyError(say("currency"))
         if order["total"] < 0:
             raise NegativeTotal(say(f"order {order['order']}: a total of {order['total']} EUR"))

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from s3queue.cli.options import FAILED, REFUSED, Command
+from s3queue.cli.options import FAILED, REFUSED, Command, decorate
 from s3queue.errors import LockHeld
 from s3queue.text import clean
 from s3queue_admin.actions import VERBS, Plan, Result
@@ -41,13 +41,9 @@ class Consent:
 
 def with_consent(function: Callable[..., None]) -> Command:
     """Decorate an action with ``--reason``, ``--dry-run`` and ``--yes``; it is called with ``reason``, ``dry_run``, ``yes``."""
-    for option in (
-        click.option("--yes", is_flag=True, help="Do not ask."),
-        click.option("--dry-run", is_flag=True, help="Show the plan; change nothing."),
-        click.option("--reason", default="", help="Why, for the audit trail."),
-    ):
-        function = option(function)
-    return function
+    reason = click.option("--reason", default="", help="Why, for the audit trail.")
+    dry_run = click.option("--dry-run", is_flag=True, help="Show the plan; change nothing.")
+    return decorate(function, (reason, dry_run, click.option("--yes", is_flag=True, help="Do not ask.")))
 
 
 def carry_out(common: Common, plans: Plan | Sequence[Plan], consent: Consent, *, asks: bool = True) -> None:

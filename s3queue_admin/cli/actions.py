@@ -11,7 +11,7 @@ import click
 
 from s3queue.cli.keeping import moment
 from s3queue.cli.keeping import span as span_option
-from s3queue.cli.options import FAILED, REFUSED, Command
+from s3queue.cli.options import FAILED, REFUSED, Command, decorate
 from s3queue.clock import to_datetime
 from s3queue.errors import NotFound, StoreRefused
 from s3queue_admin import actions
@@ -32,17 +32,13 @@ _LIMIT = 100_000
 
 def with_choice(function: Callable[..., None]) -> Command:
     """Decorate an action on messages with how they are chosen: a filter, ``--id``, or ``--all``; and with consent."""
-    for option in (
-        click.option(
-            "--limit", type=click.IntRange(1, 10_000_000), default=_LIMIT, show_default=True, help="So many at most."
-        ),
-        click.option("--all", "everything", is_flag=True, help="All of them, where no filter is given."),
-        click.option("--id", "ids", multiple=True, metavar="ID", help="The message with this id; may be repeated."),
-        filter_argument,
-        queue_argument,
-    ):
-        function = option(function)
-    return with_place(with_consent(function))
+    limit = click.option(
+        "--limit", type=click.IntRange(1, 10_000_000), default=_LIMIT, show_default=True, help="So many at most."
+    )
+    everything = click.option("--all", "everything", is_flag=True, help="All of them, where no filter is given.")
+    ids = click.option("--id", "ids", multiple=True, metavar="ID", help="The message with this id; may be repeated.")
+    chosen = (queue_argument, filter_argument, ids, everything, limit)
+    return decorate(with_consent(with_place(function)), chosen)
 
 
 def act(
@@ -96,16 +92,16 @@ def a_span(ctx: click.Context, parameter: click.Parameter, text: str | None) -> 
 
 
 @click.command(short_help="Put dead letters back.")
-@with_choice
 @click.option("--per-second", "per_s", type=float, help="So many a second at most; at once without it.")
 @click.option("--to", metavar="QUEUE", help="Into another queue of the bucket, as new messages.")
 @click.option("--payload", callback=document, help="With this JSON in place of the payload, as new messages.")
 @click.option("--patch", callback=document, help="With the payload changed by this JSON merge patch (RFC 7396).")
+@with_choice
 def replay(common: Common, **options: Any) -> None:
     """Put dead letters back into the queue, their attempts reset: those that FILTER matches, --id, or --all.
 
     \b
-    s3queue-admin replay emails error~timeout --reason 'the mail server is back' --per-second 50
+    s3queue-admin replay emails error~timeout --reason mended --per-second 50
     """  # noqa: D301 - \b is the character by which click keeps lines apart
     for name in ("payload", "patch"):
         value = options.pop(name)
@@ -125,8 +121,8 @@ def discard(common: Common, **options: Any) -> None:
 
 
 @click.command(short_help="Throw messages away that wait or are at work.")
-@with_choice
 @click.option("--unclaimed", is_flag=True, help="Only those that no worker holds.")
+@with_choice
 def cancel(common: Common, unclaimed: bool, **options: Any) -> None:
     """Throw messages away before they are processed; a worker that holds one is refused its outcome."""
     act(common, "cancel", claimed=not unclaimed, **options)
@@ -140,9 +136,9 @@ def release(common: Common, **options: Any) -> None:
 
 
 @click.command(short_help="Take claimed messages from their workers.")
-@with_choice
 @click.option("--older-than", callback=a_span, metavar="SPAN", help="Claimed so long ago: 5m.")
 @click.option("--lapsed", is_flag=True, help="Only those whose lease has ended.")
+@with_choice
 def reset(common: Common, older_than: str | None, lapsed: bool, **options: Any) -> None:
     """Take messages from workers that hold them, as from one that died; a worker that lives is fenced off."""
     act(common, "reset", narrowed=older(older_than), lapsed=lapsed, **options)
@@ -154,18 +150,18 @@ def older(span: str | None) -> str:
 
 
 @click.command(short_help="Change the priority of messages that wait.")
-@with_choice
 @click.option("--priority", "-p", type=click.IntRange(0, 9), required=True, help="0 to 9, higher first.")
+@with_choice
 def priority(common: Common, **options: Any) -> None:
     """Give messages that wait another priority: those that FILTER matches, --id, or --all."""
     act(common, "reprioritise", **options)
 
 
 @click.command(short_help="Let messages wait longer, or not at all.")
-@with_choice
 @click.option(
     "--by", "seconds", callback=span_option, required=True, help="From now: 90, 30m, 12h; 0: visible at once."
 )
+@with_choice
 def delay(common: Common, **options: Any) -> None:
     """Make messages that wait visible so long from now, or at once: those that FILTER matches, --id, or --all."""
     act(common, "delay", **options)
@@ -176,8 +172,8 @@ def delay(common: Common, **options: Any) -> None:
 
 @click.command(short_help="Stop all workers from taking messages.")
 @queue_argument
-@with_place
 @with_consent
+@with_place
 def pause(common: Common, queue: str, **consent: Any) -> None:
     """Refuse claims from now on, for all workers. What is claimed is finished; enqueueing goes on. It does not ask."""
     _switch(common, "pause", queue, Consent(**consent))
@@ -185,8 +181,8 @@ def pause(common: Common, queue: str, **consent: Any) -> None:
 
 @click.command(short_help="Let workers take messages again.")
 @queue_argument
-@with_place
 @with_consent
+@with_place
 def resume(common: Common, queue: str, **consent: Any) -> None:
     """Allow claims again. It does not ask."""
     _switch(common, "resume", queue, Consent(**consent))
@@ -201,8 +197,8 @@ def _switch(common: Common, verb: str, queue: str, consent: Consent) -> None:
 @click.command(short_help="Throw all messages away that wait or are at work.")
 @queue_argument
 @click.option("--limit", type=click.IntRange(1, 10_000_000), default=_LIMIT, show_default=True, help="So many at most.")
-@with_place
 @with_consent
+@with_place
 def purge(common: Common, queue: str, **options: Any) -> None:
     """Throw away every message that waits or is being processed; live claims are fenced off. Dead letters: dlq purge."""
     act(common, "cancel", queue=queue, everything=True, **options)
@@ -214,8 +210,8 @@ def purge(common: Common, queue: str, **options: Any) -> None:
 @click.command(short_help="Take back what an action did, as far as that can be.")
 @queue_argument
 @click.argument("entry", metavar="AUDIT-ID")
-@with_place
 @with_consent
+@with_place
 def undo(common: Common, queue: str, entry: str, **consent: Any) -> None:
     """Take back an action, by its id in the audit trail, as far as that can be.
 

@@ -109,8 +109,8 @@ def show(common: Common, queue: str, message_id: str) -> None:
 
 @dlq.command(short_help="Throw all dead letters away.")
 @queue_argument
-@with_place
 @with_consent
+@with_place
 def purge(common: Common, queue: str, **consent: Any) -> None:
     """Throw all dead letters away, without reading them; undo brings them back if versions are kept."""
     with common.open(queue) as bucket:
@@ -123,8 +123,8 @@ def purge(common: Common, queue: str, **consent: Any) -> None:
 @message_argument
 @click.option("--payload", callback=document, help="The new payload, JSON; without it, $EDITOR is opened.")
 @click.option("--to", metavar="QUEUE", help="Into another queue of the bucket.")
-@with_place
 @with_consent
+@with_place
 def edit(common: Common, queue: str, message_id: str, payload: Any, to: str | None, **consent: Any) -> None:
     """Replay a dead letter with another payload, as a new message: --payload, or what is saved in $EDITOR.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +18,7 @@ from s3queue import config, logs
 from s3queue.cli.keeping import moment
 from s3queue.cli.options import (
     BAD_INPUT,
+    FAILED,
     REFUSED,
     Command,
     Failed,
@@ -52,8 +53,11 @@ class FailedFilter(Failed):
 
 def need(package: str, what: str) -> None:
     """Raise Failed if a package of the extra is not installed, which ``what`` needs."""
-    if find_spec(package) is None:
-        raise Failed(f"{what} needs {package}, which is not installed: pip install 's3queue[admin]'.", BAD_INPUT)
+    try:
+        import_module(package)
+    except ImportError as error:
+        told = f"{what} needs {package}, which is not installed: pip install 's3queue[admin]'."
+        raise Failed(told, FAILED) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +111,14 @@ class Common:
         try:
             store.get(f"{root}queue.json")
         except NotFound:
-            raise InvalidInput(
-                f"There is no queue {queue!r} in {place(bucket)}.", remedy=_nearest(bucket, queue)
-            ) from None
+            raise _unknown(bucket, queue) from None
 
     def writable(self, bucket: Bucket, name: str) -> Queue:
-        """Return the queue, opened to be changed; Failed if the bucket is a copy, or one of the past."""
+        """Return the queue, opened to be changed; Failed if the bucket is a copy, InvalidInput if there is no such queue."""
         try:
             return bucket.queue(name, write=True)
+        except NotFound:
+            raise _unknown(bucket, name) from None
         except StoreRefused as error:
             if error.reason != "read-only":
                 raise
@@ -128,6 +132,10 @@ class Common:
 def place(bucket: Bucket) -> str:
     """Return where the queues lie, for people."""
     return f"{bucket.location}/{bucket.prefix}"
+
+
+def _unknown(bucket: Bucket, name: str) -> InvalidInput:
+    return InvalidInput(f"There is no queue {name!r} in {place(bucket)}.", remedy=_nearest(bucket, name))
 
 
 def _nearest(bucket: Bucket, name: str) -> str:

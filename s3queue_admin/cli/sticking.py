@@ -67,8 +67,8 @@ def explain_command(common: Common, queue: str, message_id: str) -> None:
 @stuck_group.command(short_help="Take back what dead workers hold.")
 @queue_argument
 @click.option("--older-than", callback=span_option, required=True, help="Whose lease ended so long ago: 5m, 1h.")
-@with_place
 @with_consent
+@with_place
 def reset(common: Common, queue: str, older_than: float, **consent: Any) -> None:
     """Take messages back whose lease ended so long ago, or that a dead worker has held as long; each counts as an attempt.
 

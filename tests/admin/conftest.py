@@ -51,7 +51,9 @@ def fill(url: str) -> dict[str, str]:
     orders.process_once(fail)
     hand = orders.enqueue({"order": FORMULA})
     orders.receive(1)
-    waits = orders.enqueue({"user": {"password": "hunter2"}, FORMULA: EVIL}, group="eu", headers={"authorization": "hunter2"})
+    waits = orders.enqueue(
+        {"user": {"password": "hunter2"}, FORMULA: EVIL}, group="eu", headers={"authorization": "hunter2"}
+    )
     orders.schedule("nightly", cron="0 3 * * *", payload={"evil": EVIL, "secret": "hunter2"})
     orders.lock("rollout", ttl=60).acquire()
     mails = Queue.from_url(f"{url}/mails")

@@ -108,7 +108,11 @@ def test_show_tells_all_of_a_message_and_secrets_only_if_asked(admin: Admin, url
     assert all(part in shown for part in ("attempt 1 ", "Traceback", "orders/dlq/", "why\n", "payload\n"))
     assert "hunter2" in admin("show", "orders", ids["evil"], "--url", url, "--show-secrets").stdout
     held = json.loads(admin("show", "orders", ids["hand"], "--url", url, "-o", "json").stdout)
-    assert (held["state"], held["explanation"]["state"], held["payload"]) == ("processing", "processing", {"order": FORMULA})
+    assert (held["state"], held["explanation"]["state"], held["payload"]) == (
+        "processing",
+        "processing",
+        {"order": FORMULA},
+    )
 
 
 def test_a_message_that_is_gone_is_told(admin: Admin, url: str) -> None:
@@ -129,7 +133,9 @@ def test_groups_are_of_a_kind(admin: Admin, url: str) -> None:
 
 def test_export_writes_a_whole_file(admin: Admin, url: str, folder: Path) -> None:
     fill(url)
-    done = admin("export", "letters", "orders", "--to", "dead.csv", "--columns", "id,payload", "--url", url, "-o", "json")
+    done = admin(
+        "export", "letters", "orders", "--to", "dead.csv", "--columns", "id,payload", "--url", url, "-o", "json"
+    )
     assert json.loads(done.stdout)["rows"] == 3
     assert (folder / "dead.csv").read_text().splitlines()[0] == "id,payload"
     assert admin("export", "letters", "orders", "--to", "no/such/x.csv", "--url", url).exit_code == 1
@@ -174,7 +180,7 @@ def test_a_copy_is_read_and_never_written(admin: Admin, folder: Path) -> None:
 def test_a_table_fits_by_narrowing_what_is_wide() -> None:
     rows = [("id-1", 5, "x" * 50, "y" * 10), ("id-22", 1234, EVIL, "")]
     text = table(("id", "count", "error", "who"), rows, wide=("error",), width=40)
-    assert text.splitlines()[1] == "id-1       5  xxxxxxxxxxxx…  yyyyyyyyyy"
+    assert text.splitlines()[1] == "id-1       5  xxxxxxxxxxxxx…  yyyyyyyyyy"
     assert all(len(line) <= 40 for line in text.splitlines())
     assert r"\x1b" in text
 

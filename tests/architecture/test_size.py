@@ -83,7 +83,7 @@ def undocumented(files: list[Source]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def budgeted() -> list[Source]:
-    files = sources("s3queue", "s3queue_admin", "benchmarks", "examples")
+    files = sources("s3queue", "s3queue_admin", "benchmarks", "examples", "notebooks")
     assert "s3queue/errors.py" in {file.path for file in files}, "the search for source files is broken"
     return files
 

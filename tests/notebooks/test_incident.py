@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -32,7 +33,7 @@ import json
 print(json.dumps({"began_at": began_at.isoformat(), "truth": demo.began_at.isoformat() if demo else None,
     "kinds": kinds.drop(columns=["first_at", "last_at", "began_at"]).to_dict("index"),
     "onsets": {kind: at.isoformat() for kind, at in kinds["began_at"].items()},
-    "common": common.to_dict("records"), "by_worker": by_worker["mean"].to_dict("index"),
+    "common": common.to_dict("records"), "by_worker": by_worker["mean"].to_dict("index") if len(by_worker) else {},
     "cost": cost.astype(float).to_dict(), "planned": replay.count, "refused": result and dict(result.refused),
     "proof": proof.to_dict(), "stats": bucket.inspect(name, fresh=True).stats.as_dict(), "location": bucket.location,
     "again": sorted(set(left["error_type"])), "trail": [entry.reason for entry in audit(bucket.queue(name))]}))
@@ -152,7 +153,8 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\x1b[31m\u202eev
 
 def test_hostile_content_is_text(tmp_path: Path) -> None:
     """Of a user's own bucket: what strangers wrote into payloads and errors is shown, and is no markup."""
-    made = make(tmp_path / "bucket", words=lambda text: HOSTILE.replace("{text}", text))
+    workers = [f"<img src=x onerror=alert(3)>w{number}" for number in range(3)]
+    made = make(tmp_path / "bucket", workers=workers, words=lambda text: HOSTILE.replace("{text}", text))
     book, found = run(
         tmp_path,
         S3QUEUE_URL=f"{made.url}/{made.queue}",
@@ -173,7 +175,9 @@ def test_hostile_content_is_text(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_without_a_reason(tmp_path: Path) -> None:
+    """Nor is history needed."""
     made = make(tmp_path / "bucket")
+    shutil.rmtree(tmp_path / "bucket" / made.queue / "history")
     before = listing(tmp_path / "bucket")
     _, found = run(tmp_path, S3QUEUE_URL=made.url, S3QUEUE_QUEUE=made.queue, S3QUEUE_MENDED=made.mended)
     assert found["planned"] > 300
