@@ -26,13 +26,15 @@ def handler_spec() -> str:
 
 
 class WorkerProcess:
-    """One ``s3queue worker``, to be started; ``metrics`` is what it last reported."""
+    """One ``s3queue worker``, to be started; ``metrics`` is what it last reported. ``handler``: the demo's, if none is named."""
 
-    def __init__(self, name: str, options: Sequence[str], folder: Path, *, verbose: bool) -> None:
+    def __init__(
+        self, name: str, options: Sequence[str], folder: Path, *, verbose: bool, handler: str | None = None
+    ) -> None:
         self.name = name
         self.metrics: dict[str, Any] = {}
         self.log = folder / f"{name}.log"
-        command = [sys.executable, "-m", "s3queue", "worker", handler_spec(), *options]
+        command = [sys.executable, "-m", "s3queue", "worker", handler or handler_spec(), *options]
         command += ["--worker-id", name, "--report", "1", "--concurrency", str(CONCURRENCY), "--max-poll-interval", "1"]
         self._command = command + (["--verbose"] if verbose else [])
         self._folder = folder

@@ -276,7 +276,7 @@ class Worker:
         room = self._room()
         follows = self._pending_since is not None and self._consumer.others_wait  # an outcome lets them have their turn
         lingered = self._pending_since is not None and now - self._pending_since >= LINGER_S
-        follows = follows or (lingered and self._consumer.coordinated)  # what is assigned meanwhile comes with that commit
+        follows = follows or (lingered and self._consumer.coordinated)  # assignments come along
         looks = (room > 0 and follows) or now >= self._polling.next_at(room, leads=self._consumer.leads)
         looks = looks and self._is_present()
         if looks or lingered or self._consumer.needs_extension():

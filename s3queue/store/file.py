@@ -31,9 +31,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from heapq import heapify, heappop
 from io import FileIO
 from itertools import islice
 from pathlib import Path
@@ -54,6 +54,7 @@ from s3queue.store.port import Create, Entry, Object, Page, PutMode, Replace
 
 _PAGE: Final = 1000  # as S3: a longer limit is cut to this
 _LEFTOVER_S: Final = 3600
+_QUIET_NS: Final = 2_000_000_000  # far longer than the kernel's times stand still
 _TMP: Final = ".tmp"
 _OWN_FOLDERS: Final = frozenset({_TMP, ".locks"})
 _NOT_LISTED: Final = frozenset(name + "/" for name in _OWN_FOLDERS)
@@ -86,6 +87,7 @@ class FileStore:
         self._ids = ids or SystemIds()
         self._fsync = fsync
         self._root = os.path.abspath(root)
+        self._scanned: tuple[str, int, Sequence[str]] = ("", 0, ())
         self._locks = KeyLocks(os.path.join(self._root, ".locks"), self._clock)
         self._sign = self._root if read_only else os.path.join(self._root, _TMP)  # without it, the store is gone
         with self._explained(""):
@@ -257,23 +259,38 @@ class FileStore:
     def _walk_folder(self, folder: str, prefix: str, after: str) -> Iterator[Entry]:
         """``folder`` ends with a slash. A subfolder sorts as its keys do, ``name/``: ``a-b``, ``a/b``, ``a0``."""
         try:
-            with os.scandir(os.path.join(self._root, folder)) as children:
-                names = [child.name + "/" if child.is_dir(follow_symlinks=False) else child.name for child in children]
+            names = self._children(folder)
         except (FileNotFoundError, NotADirectoryError):
             return
-        keys = [folder + name for name in names if folder or name not in _NOT_LISTED]
-        wanted = [
-            key
-            for key in keys
-            if key.startswith(prefix) and (key > after or (key.endswith("/") and after.startswith(key)))
-        ]
-        heapify(wanted)  # a page of 1000 of 50,000 names need not sort them all
-        while wanted:
-            key = heappop(wanted)
-            if key.endswith("/"):
-                yield from self._walk_folder(key, prefix, after)
-            else:
+        low = max(prefix[len(folder) :], after[len(folder) :] if after.startswith(folder) else "")
+        # One name before: a subfolder that ``after`` lies in sorts before it.
+        for name in islice(names, max(0, bisect_right(names, low) - 1), None):
+            key = folder + name
+            if not key.startswith(prefix):
+                if name > low:
+                    return
+            elif key.endswith("/"):
+                if (folder or name not in _NOT_LISTED) and (key > after or after.startswith(key)):
+                    yield from self._walk_folder(key, prefix, after)
+            elif key > after:
                 yield from self._entry(key)
+
+    def _children(self, folder: str) -> Sequence[str]:
+        """Return the names in a folder, sorted, subfolders with a slash; those of before if it has not been changed since.
+
+        They are kept only if the last change was so long before that another one must show in the folder's ctime.
+        """
+        path = os.path.join(self._root, folder)
+        changed_ns = os.stat(path).st_ctime_ns  # a name added, removed or replaced sets it, and nobody can set it back
+        if self._scanned[:2] == (folder, changed_ns):
+            return self._scanned[2]
+        is_quiet = SystemClock().now_ms() * 1_000_000 - changed_ns > _QUIET_NS  # the kernel's clock, not a test's
+        with os.scandir(path) as children:
+            names = [child.name + "/" if child.is_dir(follow_symlinks=False) else child.name for child in children]
+        names.sort()
+        if is_quiet:
+            self._scanned = (folder, changed_ns, names)
+        return names
 
     def _entry(self, key: str) -> Iterator[Entry]:
         with suppress(FileNotFoundError):  # deleted meanwhile

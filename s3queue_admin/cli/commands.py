@@ -21,6 +21,7 @@ from s3queue_admin.cli.actions import (
 )
 from s3queue_admin.cli.completing import completion
 from s3queue_admin.cli.costing import cost
+from s3queue_admin.cli.dashboard import tui
 from s3queue_admin.cli.dead import dlq
 from s3queue_admin.cli.deploying import deploy
 from s3queue_admin.cli.health import doctor_command, fsck_command, report_command
@@ -52,7 +53,7 @@ def cli() -> None:
 
 
 for _command in (
-    status, watch, ls, show, dlq, stuck_group, replay, discard, cancel, release, reset, priority, delay, pause, resume,
+    status, watch, tui, ls, show, dlq, stuck_group, replay, discard, cancel, release, reset, priority, delay, pause, resume,
     purge, undo, audit, workers, tickets, locks, schedules, cost, doctor_command, fsck_command, report_command,
     deploy, export_command, completion,
 ):  # fmt: skip

@@ -20,6 +20,7 @@ from s3queue.store import filelock
 from s3queue.store.file import FileStore
 from s3queue.store.memory import MemoryStore
 from s3queue.store.port import CREATE, OVERWRITE, Replace
+from tests.queue.clocks import eventually
 from tests.store.conformance import StoreConformance, absent, read
 
 
@@ -135,7 +136,40 @@ def test_a_page_asks_only_for_the_files_it_returns(
     monkeypatch.setattr(os, "stat", stat)
     page = store.list("inbox/", after="inbox/000999", limit=100)
     assert [entry.key for entry in page.entries] == [f"inbox/{number:06}" for number in range(1000, 1100)]
-    assert len(stats) == 101
+    assert len([path for path in stats if not path.endswith("/")]) == 101
+
+
+def test_a_folder_is_read_once_while_nothing_changes_and_anew_at_any_change(
+    root: Path, store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        store.put(f"inbox/{name}", b"", CREATE)
+    scanned: list[str] = []
+    real = os.scandir
+
+    def scandir(path: str) -> Any:
+        scanned.append(os.path.relpath(path, root))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+    def keys() -> list[str]:
+        scanned.clear()
+        return [entry.key.removeprefix("inbox/") for entry in store.list("inbox/").entries]
+
+    assert keys() == keys() == ["a", "b", "c"]
+    assert scanned == ["inbox"]  # just changed: what else happens in this tick of the kernel would not show
+    monkeypatch.setattr("s3queue.store.file._QUIET_NS", 50_000_000)
+    for change, left in (
+        (lambda: store.put("inbox/e", b"", CREATE), "abce"),
+        (lambda: store.delete("inbox/a"), "bce"),
+        (lambda: store.delete_many(["inbox/b", "inbox/c"]), "e"),
+        ((root / "inbox/f").touch, "ef"),
+    ):
+        assert eventually(lambda: bool(keys() and keys()) and not scanned)
+        change()
+        assert keys() == list(left)
+        assert scanned[0] == "inbox"
 
 
 def test_folders_out_of_reach_are_not_read(root: Path, store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
