@@ -11,13 +11,16 @@ STORE ?=
 ARGS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo tui test lint format bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.demo ## the whole thing at work: 2,000 messages, three workers, one killed (STORE=file: without a server)
 	$(BIN)/s3queue demo $(if $(STORE),--store $(STORE)) $(ARGS)
+
+tui: $(VENV)/.tui ## the dashboard, on a bucket made up for it (ARGS="--serve 8000": in a browser)
+	$(BIN)/s3queue-admin tui --demo --write $(ARGS)
 
 test: $(VENV)/.dev ## the tests (ARGS="-m slow": the long ones)
 	$(BIN)/python -m pytest $(ARGS)
@@ -54,7 +57,12 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	@$(PIP) --editable '.[demo]'
 	@touch $@
 
+$(VENV)/.tui: pyproject.toml | $(BIN)/python
+	@echo "Installing s3queue and its dashboard"
+	@$(PIP) --editable '.[web]'
+	@touch $@
+
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "Installing s3queue and the tools of its developers (some 300 MB, a minute or two)"
 	@$(PIP) --editable '.[dev]'
-	@touch $@ $(VENV)/.demo
+	@touch $@ $(VENV)/.demo $(VENV)/.tui

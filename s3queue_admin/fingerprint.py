@@ -82,19 +82,37 @@ def title(view: Failed) -> str:
 
 def fingerprint(view: Failed) -> str:
     """Return eight hex digits that errors of a kind share: those whose :func:`title` is the same; '' without an error."""
-    found = title(view)
+    return fingerprint_of(title(view))
+
+
+def fingerprint_of(found: str) -> str:
+    """Return the fingerprint of a :func:`title`; '' for none."""
     return _digest(found) if found else ""
 
 
 def group_errors(views: Iterable[Failed]) -> list[ErrorGroup]:
     """Return the messages that have an error or are dead by kind of error, the most frequent first; keeps one of each kind."""
-    groups: dict[str, _Group] = {}
+    grouping = Grouping()
     for view in views:
-        found = title(view)
+        grouping.add(view, title(view))
+    return grouping.groups()
+
+
+class Grouping:
+    """Messages by kind of error, as they come."""
+
+    def __init__(self) -> None:
+        self._groups: dict[str, _Group] = {}
+
+    def add(self, view: Failed, found: str) -> None:
+        """Count a message whose :func:`title` is ``found``; one without a title is left out."""
         if found:
-            groups.setdefault(found, _Group(view)).add(view)
-    made = [group.close(found) for found, group in groups.items()]
-    return sorted(made, key=lambda group: (-group.count, group.fingerprint))
+            self._groups.setdefault(found, _Group(view)).add(view)
+
+    def groups(self) -> list[ErrorGroup]:
+        """Return the groups, the most frequent first."""
+        made = [group.close(found) for found, group in self._groups.items()]
+        return sorted(made, key=lambda group: (-group.count, group.fingerprint))
 
 
 class _Group:

@@ -55,7 +55,7 @@ def fill(url: str) -> dict[str, str]:
         {"user": {"password": "hunter2"}, FORMULA: EVIL}, group="eu", headers={"authorization": "hunter2"}
     )
     orders.schedule("nightly", cron="0 3 * * *", payload={"evil": EVIL, "secret": "hunter2"})
-    orders.lock("rollout", ttl=60).acquire()
+    orders.lock("rollout", ttl=60, renew=False).acquire()
     mails = Queue.from_url(f"{url}/mails")
     mails.enqueue_many([{"to": number} for number in range(3)], delay=3600)
     return {"dead": dead[0], "evil": dead[2], "hand": hand, "waits": waits}
