@@ -144,8 +144,30 @@ class Bucket:
         """What packs payloads, and reads packed ones."""
         return self._codec
 
-    def bare(self, root: str, meter: Meter, *, write: bool = False) -> Store:
-        """Return the store for tools that go beneath the engine: each request is made once, counted below ``root``."""
+    def again(self) -> Bucket:
+        """Return another door to the same store, for another thread: it remembers nothing, and counts for itself.
+
+        Close it before this one; that leaves the store open.
+        """
+        made = Bucket(
+            url="memory://again",
+            prefix=self.prefix,
+            codec=self._codec,
+            list_s=self._list_s,
+            redact=self.redactor.hook,
+            store=self._store(),
+            clock=self._clock,
+            ids=self._ids,
+        )
+        made._where, made._at_ms = self._where, self._at_ms
+        return made
+
+    def bare(self, root: str, meter: Meter | None = None, *, write: bool = False) -> Store:
+        """Return the store for tools that go beneath the engine: each request is made once, counted below ``root``.
+
+        Without a ``meter`` it counts among :meth:`requests`.
+        """
+        meter = self._meter if meter is None else meter
         if write:
             return Metered(self._writable(), meter, root)
         return self._as_it_was(Metered(ReadOnly(self._store()), meter, root))
@@ -159,7 +181,7 @@ class Bucket:
         return versioned(self._store()).keeps_versions()
 
     def requests(self) -> dict[tuple[str, str, str], int]:
-        """Return the requests made so far to list queues and to take snapshots, by (verb, area, outcome)."""
+        """Return the requests made so far to list queues, to take snapshots and by the doctor, by (verb, area, outcome)."""
         sums = self._meter.snapshot()
         for inspector in list(self._inspectors.values()):
             for line, count in inspector.requests().items():

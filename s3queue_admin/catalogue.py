@@ -38,7 +38,7 @@ _WORK = (
          "Nothing, if delays and backoffs are meant to be that long; else look at delay=, visible_at= and the "
          "retry policy."),
     Kind("paused-backlog", "warning", "The queue is paused and messages wait.",
-         "Resume it when the reason is gone: `s3queue resume`."),
+         "Resume it when the reason is gone: `s3queue-admin resume QUEUE`."),
     Kind("backlog-old", "warning", "The oldest message waits longer than the workers' pace explains.",
          "Add workers or concurrency; look at slow handlers, and whether messages of a higher priority go first "
          "all the time."),
@@ -79,11 +79,11 @@ _OUTCOMES = (
     Kind("poison", "warning", "Messages have outlived several workers: one of them may be what kills them.",
          "They are claimed apart and die after max_attempts; look at the payload and at what its workers died of."),
     Kind("dead-letters", "info", "There are dead letters.",
-         "They are kept for ever: group them by error (`s3queue-admin dlq`), mend the cause, then replay or "
-         "discard them."),
+         "They are kept for ever: group them by error (`s3queue-admin dlq groups QUEUE`), mend the cause, then "
+         "replay or discard them."),
     Kind("dlq-growing", "warning", "Messages are dying now.",
-         "Group the latest by error: `s3queue-admin dlq`; pause the queue if the cause is outside, mend it, then "
-         "replay."),
+         "Group the latest by error: `s3queue-admin dlq groups QUEUE`; pause the queue if the cause is outside, "
+         "mend it, then replay."),
     Kind("failing", "warning", "A large share of attempts fails.",
          "See the errors in the dead letters and logs; raise NonRetriable for what never will work, RetryLater "
          "for what is down."),
@@ -164,13 +164,13 @@ _LIVE = (
     Kind("no-queue", "error", "There is no such queue.",
          "Look at the name and the prefix; a queue is made by its first producer or worker."),
     Kind("permission-list", "error", "LIST is refused.",
-         "Allow s3:ListBucket on the bucket for this prefix: `s3queue-admin deploy iam`."),
+         "Allow s3:ListBucket on the bucket for this prefix: `s3queue-admin deploy iam --role …`."),
     Kind("permission-get", "error", "GET is refused.",
-         "Allow s3:GetObject below the prefix: `s3queue-admin deploy iam`."),
+         "Allow s3:GetObject below the prefix: `s3queue-admin deploy iam --role …`."),
     Kind("permission-put", "error", "PUT is refused.",
-         "Allow s3:PutObject below the prefix: `s3queue-admin deploy iam`."),
+         "Allow s3:PutObject below the prefix: `s3queue-admin deploy iam --role …`."),
     Kind("permission-delete", "error", "DELETE is refused.",
-         "Allow s3:DeleteObject below the prefix: `s3queue-admin deploy iam`."),
+         "Allow s3:DeleteObject below the prefix: `s3queue-admin deploy iam --role …`."),
     Kind("clock-offset", "warning", "This machine's clock differs from the store's.",
          "Keep it by NTP; s3queue goes by the store's time, and S3 refuses requests that are fifteen minutes off."),
     Kind("store-slow", "warning", "The store is slow from here.",

@@ -15,7 +15,6 @@ from s3queue.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from s3queue.store.metered import Meter
 from s3queue.store.port import CREATE, Store
 from s3queue.store.probe import probe
 from s3queue.store.retrying import Retrying
@@ -56,7 +55,7 @@ class _Visit:
 
     def _open(self, *, write: bool = False) -> Store:
         bucket = self._bucket
-        bare = bucket.bare(self._root, Meter(), write=write)
+        bare = bucket.bare(self._root, write=write)
         return Retrying(bare, clock=bucket.clock, ids=bucket.ids, deadline_s=PATIENCE_S)
 
     def _found(self, code: str, evidence: object, *keys: str) -> Finding:

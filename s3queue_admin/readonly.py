@@ -55,5 +55,5 @@ class ReadOnly:
             f"{self.location} was opened to be read, so {key!r} is not written.",
             reason="read-only",
             key=key,
-            remedy="Open it for writing, if it is to be changed.",
+            remedy="If it is to be changed, open it for that: bucket.queue(name, write=True).",
         )

@@ -129,14 +129,18 @@ class Replay:
 class Forget:
     """Say that these dead letters were seen, before they are deleted: their lines must not write them again.
 
-    Replies with those that are being replayed; ``spares`` says that these are not deleted.
+    Replies with those that are being replayed; ``spares`` says that these are not deleted. ``judged_at_revision`` as in
+    :class:`Replay`; -1: they are deleted, whatever became of them.
     """
 
     letters: tuple[str, ...]
     spares: bool = False
+    judged_at_revision: int = -1
 
-    def apply(self, draft: Draft, now: int) -> frozenset[str]:
+    def apply(self, draft: Draft, now: int) -> frozenset[str] | None:
         """Advance the lines that were to write them."""
+        if 0 <= self.judged_at_revision < draft.forgotten_at_revision:
+            return None
         moving = frozenset(letter for letter in self.letters if letter in draft.outbox)
         for letter in self.letters:
             if not (self.spares and letter in moving):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _BATCH = 200
 _READ_AT_ONCE = 64
+_PARTS_KEPT = 20_000
 COLUMNS: frames.Schema = {
     "id": "str",
     "dead_at": frames.UTC_TIME,
@@ -69,6 +70,7 @@ class DeadLetters:
 
     def __init__(self, lane: Callable[[int], Lane]) -> None:
         self._lane_of = lane
+        self._journal: journal.Parts = {}
 
     def _lane(self) -> Lane:
         return self._lane_of(0)
@@ -138,14 +140,14 @@ class DeadLetters:
     def moving(self, names: Iterable[str]) -> dict[str, str]:
         """Return, by name, why letters are not to be touched: they are being replayed, or are ghosts of ones that were.
 
-        Two GETs a lane, and one for each part of the journal.
+        Two GETs a lane, and one for each part of the journal that was not read before.
         """
         found: dict[str, str] = {}
         gone: set[str] | None = None
         for number, own in groupby(sorted(names, key=lane_of_letter), lane_of_letter):
             lane, some = self._lane_of(number), list(own)
             lane.committer.read()
-            gone = journal.read(lane, letters=True) if gone is None else gone
+            gone = self._gone(lane) if gone is None else gone
             found |= {name: GHOST for name in some if name in gone}
             found |= {name: MOVING for name in some if name in lane.committer.ledger.outbox}
         return found
@@ -154,19 +156,37 @@ class DeadLetters:
         """Delete the letters of these names (up to 1000) for good; ``done`` has their names.
 
         A GET each tells of those that are not there any more; ``unread``: they are not looked at. Those that are being
-        replayed are left alone. Refused ones are by name, too.
+        replayed are left alone, and so are those that were, by the journal. Refused ones are by name, too.
         """
         there = list(names) if unread else [name for name, _ in self._letters(names, None)]
         gone: list[str] = []
         refused = dict.fromkeys(names, NO_LETTER)
         for number in sorted({lane_of_letter(name) for name in there}):
             lane, own = self._lane_of(number), [name for name in there if lane_of_letter(name) == number]
-            (moving,) = lane.committer.commit(Forget(tuple(own), spares=True), fresh=True)
-            deleted = [name for name in own if name not in moving]
-            delete_letters(lane, deleted)
-            gone += deleted
-            refused |= dict.fromkeys(moving, MOVING)
+            taken = self._forget(lane, own)
+            delete_letters(lane, [name for name in own if name not in taken])
+            lane.committer.read()  # a replay decided before the journal had them may have read them
+            taken |= {name: MOVING for name in own if name in lane.committer.ledger.outbox}
+            gone += [name for name in own if name not in taken]
+            refused |= taken
         return Changed(tuple(gone), {name: why for name, why in refused.items() if name not in gone})
+
+    def _forget(self, lane: Lane, names: Sequence[str]) -> dict[str, str]:
+        """Write down that these letters will be deleted; return those that will not, as they are or were replayed."""
+        while True:
+            lane.committer.read()
+            judged, ghosts = lane.committer.ledger.revision, self._gone(lane)
+            real = tuple(name for name in names if name not in ghosts)
+            (moving,) = lane.committer.commit(Forget(real, spares=True, judged_at_revision=judged))
+            if moving is not None:
+                found = dict.fromkeys((name for name in names if name in ghosts), GHOST)
+                return found | {name: MOVING for name in names if name in moving}
+
+    def _gone(self, lane: Lane) -> set[str]:
+        """Return the letters that were replayed or discarded lately; a LIST, and a GET for each part not read before."""
+        if len(self._journal) > _PARTS_KEPT:
+            self._journal = {}
+        return journal.read(lane, letters=True, parts=self._journal)
 
     def _replay(self, chosen: Sequence[tuple[str, DeadLetter]]) -> Replayed:
         """Move the letters, commit by commit."""
@@ -196,7 +216,7 @@ class DeadLetters:
         while True:
             lane.committer.read()
             judged = lane.committer.ledger.revision
-            gone = journal.read(lane, letters=True)
+            gone = self._gone(lane)
             real = [line for line in lines if line.source not in gone]
             (replies,) = lane.committer.commit(Replay(tuple(real), judged))
             if replies is not None:

@@ -17,6 +17,7 @@ from s3queue.protocol.changing import PER_COMMIT, Changed
 from s3queue.protocol.locks import Lock
 from s3queue.protocol.viewing import MessageView
 from s3queue.queue import Queue
+from s3queue.store.metered import Counts, Meter
 from s3queue_admin.actions import replaying
 from s3queue_admin.actions.auditing import PART, Trail, whoami
 from s3queue_admin.actions.model import VERBS, Cost, Progress, Result, Stop, never
@@ -47,8 +48,11 @@ _EACH: Final[Mapping[str, Cost]] = {
     "reprioritise": Cost(put=1),
     "delay": Cost(put=1),
 }
-_EDITED = Cost(put=4, get=6, post=1)
-"""What a letter costs that becomes a new message: enqueued under a reservation, then discarded."""
+EDITED_AT_ONCE: Final = 20
+_EDITED = Cost(put=3, get=5)
+"""What a letter costs that becomes a new message: enqueued under a reservation."""
+_EDITED_BATCH = Cost(put=2, get=8, list=2, post=1)
+"""What it costs to discard the letters of a batch that have become new messages."""
 
 
 def is_edited(options: Mapping[str, Any]) -> bool:
@@ -65,7 +69,8 @@ def estimate(plan: Plan) -> Cost:
         return Cost(put=1, get=1, list=1).times(max(plan.count, 1)) + _AUDIT
     count = plan.count
     if plan.verb == "replay" and is_edited(plan.options):
-        return _EDITED.times(count) + _AUDIT + Cost(put=2, get=1)
+        batches = -(-count // _batch_size(plan))
+        return _EDITED.times(count) + _EDITED_BATCH.times(batches) + _AUDIT + Cost(put=2, get=1)
     batches = -(-count // _batch_size(plan))
     parts = Cost(put=-(-count // PART)) if plan.verb in ("discard", "purge") else Cost()
     locked = Cost(put=2, get=1) if VERBS[plan.verb] == ("dead",) else Cost()
@@ -77,8 +82,10 @@ def _batch_size(plan: Plan) -> int:
     """Return how many messages go at a time: those of a second, if they are paced."""
     if plan.verb == "purge":
         return PART
-    per_s = plan.options.get("per_s")
-    return min(PER_COMMIT, max(1, int(per_s))) if per_s else PER_COMMIT
+    per_s, most = plan.options.get("per_s"), PER_COMMIT
+    if plan.verb == "replay" and is_edited(plan.options):
+        most = EDITED_AT_ONCE  # one after the other: the lock is to last
+    return min(most, max(1, int(per_s))) if per_s else most
 
 
 @dataclass
@@ -119,13 +126,12 @@ def apply(
             _carry_out(run, trail)
         except S3QueueError as error:
             run.tally.error = str(error)
-        result = _result(plan, run.tally, trail)
-        spent: dict[tuple[str, str, str], int] = {}
-        for meter, before in zip(meters, metered, strict=True):
-            for line, count in meter.snapshot().items():
-                if count > before.get(line, 0):
-                    spent[line] = spent.get(line, 0) + count - before.get(line, 0)
-        result = replace(result, requests=spent)
+        except BaseException as error:  # what was done is done, whoever broke it off: the trail has it
+            run.tally.error = f"{type(error).__name__}: {error}"
+            with suppress(S3QueueError):
+                trail.end(_result(plan, run.tally, trail, _spent(meters, metered)))
+            raise
+        result = _result(plan, run.tally, trail, _spent(meters, metered))
         try:
             trail.end(result)
         except S3QueueError as error:  # what was done is done: it must be told all the same
@@ -134,7 +140,17 @@ def apply(
     return result
 
 
-def _result(plan: Plan, tally: Tally, trail: Trail) -> Result:
+def _spent(meters: Sequence[Meter], metered: Sequence[Counts]) -> dict[tuple[str, str, str], int]:
+    """Return what was asked of the stores since, by line of the meters."""
+    spent: dict[tuple[str, str, str], int] = {}
+    for meter, before in zip(meters, metered, strict=True):
+        for line, count in meter.snapshot().items():
+            if count > before.get(line, 0):
+                spent[line] = spent.get(line, 0) + count - before.get(line, 0)
+    return spent
+
+
+def _result(plan: Plan, tally: Tally, trail: Trail, requests: Counts) -> Result:
     return Result(
         plan.verb,
         plan.queue.name,
@@ -144,6 +160,7 @@ def _result(plan: Plan, tally: Tally, trail: Trail) -> Result:
         tuple(tally.unknown),
         tally.error,
         tally.stopped,
+        requests,
         audit=trail.id,
         before=tally.before,
         after=tally.after,
@@ -248,9 +265,13 @@ def _change(plan: Plan, trail: Trail) -> Callable[[Sequence[Any]], Changed]:
 
 def _discard(queue: Queue, trail: Trail, names: Sequence[str], *, unread: bool) -> Changed:
     found = queue.dlq.discard_letters(names, unread=unread)
-    trail.part(found.done)
     refused = {id_of_letter(name): why for name, why in found.refused.items()}
-    return Changed(tuple(map(id_of_letter, found.done)), refused)
+    changed = Changed(tuple(map(id_of_letter, found.done)), refused)
+    try:
+        trail.part(found.done)
+    except S3QueueError as error:  # they are gone all the same
+        raise replaying.PartlyChanged(changed, error) from error
+    return changed
 
 
 class Run:
@@ -260,25 +281,28 @@ class Run:
         self.plan, self.tally = plan, Tally(refused=dict(plan.refused))
         self._lock, self._on_progress, self._stop = lock, on_progress, stop
         self._clock = plan.queue.connect().lane.clock
-        self._began = self._clock.monotonic()
+        self._next_at_s = self._clock.monotonic()
         self._size = _batch_size(plan)
 
     def each(self, items: Sequence[T], change: Callable[[Sequence[T]], Changed], id_of: Callable[[T], str]) -> None:
         """Change all, unless told to stop; an error ends it, with what was under way noted as unknown."""
         tally, total, through = self.tally, len(items), 0
         for some in self._batches(items):
+            self._keep_pace(len(some))
             if self._stop():
                 tally.stopped = True
                 return
-            self._keep_pace(through)
             try:
                 self._keep_lock()
                 changed = change(some)
             except S3QueueError as error:
                 partly = getattr(error, "changed", Changed())
                 tally.done += partly.done
+                tally.refused |= partly.refused
                 if _in_doubt(error) or _in_doubt(error.__cause__):
-                    tally.unknown += [id_of(item) for item in some if id_of(item) not in partly.done]
+                    tally.unknown += [
+                        id_ for id_ in map(id_of, some) if id_ not in partly.done and id_ not in partly.refused
+                    ]
                 raise
             tally.done += changed.done
             tally.refused |= changed.refused
@@ -293,16 +317,17 @@ class Run:
             while some := list(islice(own, self._size)):
                 yield some
 
-    def _keep_pace(self, through: int) -> None:
-        """Wait until as many may have gone as are to go a second, renewing the lock meanwhile."""
+    def _keep_pace(self, count: int) -> None:
+        """Wait until these may go, renewing the lock meanwhile. What a slow store held up is not made up for."""
         per_s = self.plan.options.get("per_s")
         if per_s is None:
             return
-        while (wait_s := self._began + through / per_s - self._clock.monotonic()) > 0:
+        while (wait_s := self._next_at_s - self._clock.monotonic()) > 0:
             if self._stop():
                 return
             self._clock.sleep(min(wait_s, LOCK_TTL_S / 4))
             self._keep_lock()
+        self._next_at_s = max(self._next_at_s, self._clock.monotonic()) + count / per_s
 
     def _keep_lock(self) -> None:
         if self._lock is None:

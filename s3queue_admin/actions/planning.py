@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Final, Protocol
 
 from s3queue.clock import to_datetime
-from s3queue.core.keys import parse_letter
+from s3queue.core.keys import is_message_id, parse_letter
 from s3queue.errors import InvalidInput
 from s3queue.protocol.changing import IS_DEAD, NOT_THERE
 from s3queue.protocol.viewing import MessageView, find
@@ -141,6 +141,11 @@ def _with_messages(made: Plan, where: Where, limit: int, now_ms: int) -> Plan:
     if where is None:
         raise InvalidInput(
             f"Say which messages to {made.verb}.", remedy="Give ids, or a filter: the empty one, parse(''), means all."
+        )
+    if isinstance(where, str) and not is_message_id(where):
+        raise InvalidInput(
+            f"{where!r:.80} is no message's id.",
+            remedy="Use what enqueue returned; of a filter's text make one: parse('…').",
         )
     if isinstance(where, str | Iterable):
         return _by_ids(made, [where] if isinstance(where, str) else list(where))

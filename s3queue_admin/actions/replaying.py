@@ -41,13 +41,14 @@ def plain(queue: Queue, names: Sequence[str]) -> Changed:
 
 
 def anew(queue: Queue, options: Mapping[str, Any], names: Sequence[str]) -> Changed:
-    """Make new messages of the letters, and discard these, letter by letter."""
+    """Make new messages of the letters, then discard these."""
     target: Queue = options.get("to") or queue
     edit = editor(options)
-    done: list[str] = []
+    made: dict[str, str] = {}
     refused: dict[str, str] = {}
     moving = queue.dlq.moving(names)
     found = dict(queue.dlq.letters(names))
+    broken: S3QueueError | None = None
     for name in names:
         letter = found.get(name)
         if letter is None or name in moving:
@@ -55,18 +56,24 @@ def anew(queue: Queue, options: Mapping[str, Any], names: Sequence[str]) -> Chan
             continue
         try:
             _enqueue(queue, target, name, letter, edit(letter.payload) if edit is not None else letter.payload)
-            refusals = queue.dlq.discard_letters([name]).refused
         except InvalidInput as error:
             refused[letter.id] = str(error)
         except S3QueueError as error:
-            raise PartlyChanged(Changed(tuple(done), refused), error) from error
+            broken = error
+            break
         except Exception as error:  # noqa: BLE001 - the edit is the operator's: what it raises concerns this letter alone
             refused[letter.id] = f"the edit failed: {type(error).__name__}: {error}"
         else:
-            done.append(letter.id)
-            if refusals:
-                refused[letter.id] = f"it is enqueued anew, and its letter is left: {refusals[name]}"
-    return Changed(tuple(done), refused)
+            made[name] = letter.id
+    try:
+        left = queue.dlq.discard_letters(list(made)).refused if made else {}
+    except S3QueueError as error:
+        broken, left = broken or error, dict.fromkeys(made, str(error))
+    refused |= {made[name]: f"it is enqueued anew, and its letter is left: {why}" for name, why in left.items()}
+    changed = Changed(tuple(made.values()), refused)
+    if broken is not None:
+        raise PartlyChanged(changed, broken) from broken
+    return changed
 
 
 def _enqueue(queue: Queue, target: Queue, name: str, letter: DeadLetter, payload: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 import s3queue
@@ -31,7 +33,30 @@ from s3queue_admin.cli.status import status, watch
 from s3queue_admin.cli.sticking import stuck_group
 
 
+class _Program(click.Group):
+    """The program; tells what is meant by options that are not where they belong."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise _with(error, "Options stand behind the command: s3queue-admin status --bucket prod.") from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            if error.ctx is not None and any(each.name == "where" for each in error.ctx.command.params):
+                raise _with(error, "A filter that begins with - comes after --, or say NOT.") from None
+            raise
+
+
+def _with(error: click.NoSuchOption, hint: str) -> click.NoSuchOption:
+    return click.NoSuchOption(error.option_name, f"{error.message} {hint}", error.possibilities, error.ctx)
+
+
 @click.group(
+    cls=_Program,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="""\b
 Exit codes:

@@ -17,7 +17,6 @@ from click.core import ParameterSource
 from s3queue.cli.keeping import span as span_option
 from s3queue.cli.options import BAD_INPUT, FAILED, NOT_CONNECTED, PARTLY, Failed
 from s3queue.cli.render import put
-from s3queue_admin.bucket import Bucket
 from s3queue_admin.cli.arguments import queue_or_all
 from s3queue_admin.cli.options import Common, need, with_bucket
 from s3queue_admin.cli.render import counted
@@ -57,19 +56,22 @@ def _size(ctx: click.Context, parameter: click.Parameter, text: str | None) -> t
 @click.option("--write", is_flag=True, help="Allow the actions that change queues.")
 @click.option("--once", is_flag=True, help="Print one frame, and end.")
 @click.option("--size", callback=_size, help="Of that frame, as 120x40.  [default: the terminal's, or 80x24]")
-@click.option("--serve", type=click.IntRange(1, 65_535), metavar="PORT", help="Show it in browsers, on 127.0.0.1 alone.")
+@click.option(
+    "--serve", type=click.IntRange(1, 65_535), metavar="PORT", help="Show it in browsers, on 127.0.0.1 alone."
+)
 @click.option("--demo", is_flag=True, help="Show a bucket made up for it, with workers and failures; gone afterwards.")
 @with_bucket
 def tui(
     common: Common,
+    *,
     queue: str | None,
     screen: str,
     interval: float,
-    write: bool,  # noqa: FBT001 - an option
-    once: bool,  # noqa: FBT001 - an option
+    write: bool,
+    once: bool,
     size: tuple[int, int] | None,
     serve: int | None,
-    demo: bool,  # noqa: FBT001 - an option
+    demo: bool,
 ) -> None:
     """Show the bucket's queues in a terminal, all day long; it only reads, unless --write is given. `?` shows the keys.
 
@@ -108,7 +110,9 @@ def _check(common: Common, wanted: Wanted, *, once: bool, serve: int | None, dem
     if demo and any(_given(name) for name in ("bucket", "url", "prefix", "endpoint_url", "at")):
         raise click.UsageError("--demo has a bucket of its own: leave out where yours is.")
     if not once and serve is None and not _has_terminal():
-        raise click.UsageError("There is no terminal here: --once prints one frame, --serve PORT shows it in a browser.")
+        raise click.UsageError(
+            "There is no terminal here: --once prints one frame, --serve PORT shows it in a browser."
+        )
 
 
 def _given(name: str) -> bool:
@@ -128,9 +132,7 @@ def _placed(common: Common, *, demo: bool) -> Iterator[Common]:
     from s3queue_admin.tui.demo import stage
 
     with stage() as url:
-        yield replace(
-            common, bucket=None, url=url, prefix=None, endpoint_url=None, region=None, profile=None, at=None
-        )
+        yield replace(common, bucket=None, url=url, prefix=None, endpoint_url=None, region=None, profile=None, at=None)
 
 
 # -- one frame --------------------------------------------------------------------------------------------------------

@@ -14,12 +14,13 @@ from s3queue.cli.options import FAILED, NOT_CONNECTED, PARTLY, REFUSED
 from s3queue.cli.render import put
 from s3queue.errors import StoreRefused
 from s3queue_admin.cli.arguments import queue_argument, queue_or_all
-from s3queue_admin.cli.options import Common, need, with_bucket
+from s3queue_admin.cli.options import Common, need, place, with_bucket
 from s3queue_admin.cli.render import TABLE, counted, data, dollars, emit, emit_rows, record, span, when
 from s3queue_admin.cli.telling import COLUMNS, finding_facts, tell_findings
 from s3queue_admin.doctor import doctor
 from s3queue_admin.fsck import FsckReport, fsck
 from s3queue_admin.snapshot import Finding
+from s3queue_admin.text import plain
 
 _UNREACHED = ("unreachable", "credentials", "store-refused")
 
@@ -43,8 +44,11 @@ def doctor_command(common: Common, queue: str | None, write: bool, conditions: b
             if error.reason != "read-only":
                 raise
             raise common.fail(str(error), REFUSED) from error
+        nothing = "Nothing is wrong."
+        if not found and queue is None and not bucket.queue_names():
+            nothing = f"Nothing is wrong, but there are no queues in {plain(place(bucket))}."
     facts = [finding_facts(each) for each in found]
-    emit_rows(common.output, facts, lambda: tell_findings(found) or "Nothing is wrong.", columns=COLUMNS)
+    emit_rows(common.output, facts, lambda: tell_findings(found) or nothing, columns=COLUMNS)
     if any(each.code in _UNREACHED for each in found):
         raise common.fail("The store cannot be reached.", NOT_CONNECTED)
     _end(common, found)

@@ -30,6 +30,7 @@ from s3queue.cli.options import (
 )
 from s3queue.core.keys import check_queue_name
 from s3queue.errors import InvalidInput, NotFound, S3QueueError, StoreRefused
+from s3queue.options import DEFAULT_FOLDER
 from s3queue.queue import Queue
 from s3queue.store.metered import Meter
 from s3queue.store.port import Store
@@ -85,6 +86,11 @@ class Common:
         there. ``check`` False: neither is looked at.
         """
         check_endpoint(self.endpoint_url, self.bucket, self.url)
+        if self.bucket is None and self.url is None and not Path(DEFAULT_FOLDER).exists():
+            raise InvalidInput(
+                f"It is not said where the queues are, and there is no folder {DEFAULT_FOLDER} here.",
+                remedy="Give --bucket or --url, or set S3QUEUE_BUCKET or S3QUEUE_URL.",
+            )
         if queue is not None:
             check_queue_name(queue)
         with Bucket(
@@ -107,10 +113,14 @@ class Common:
         store = Retrying(bare, clock=bucket.clock, ids=bucket.ids, deadline_s=self.connect_timeout)
         if queue is None:
             store.list(root, limit=1)
+            if self.url is not None and _is_queue(store, root):
+                raise InvalidInput(f"{self.url} is a queue itself.", remedy=_ABOVE)
             return
         try:
             store.get(f"{root}queue.json")
         except NotFound:
+            if self.url is not None and _is_queue(store, bucket.prefix):
+                raise InvalidInput(f"{self.url} is a queue itself.", remedy=_ABOVE) from None
             raise _unknown(bucket, queue) from None
 
     def writable(self, bucket: Bucket, name: str) -> Queue:
@@ -127,6 +137,16 @@ class Common:
     def fail(self, message: str, code: int) -> Failed:
         """Return the exception that ends the command with this line and exit code."""
         return Failed(message, code, style=self.log_format)
+
+
+_ABOVE = "Leave its name off --url (S3QUEUE_URL), and give it as the QUEUE of the command."
+
+
+def _is_queue(store: Store, root: str) -> bool:
+    try:
+        return store.get(f"{root}queue.json") is not None
+    except (NotFound, StoreRefused):  # a role for one queue may not look there
+        return False
 
 
 def place(bucket: Bucket) -> str:

@@ -93,7 +93,8 @@ def dollars(amount: float | None) -> str:
     if amount is None:
         return ""
     if amount and abs(amount) < 0.01:
-        return f"${amount:.2g}" if abs(amount) >= 0.0001 else f"${amount:.6f}".rstrip("0")
+        shown = f"${amount:.2g}" if abs(amount) >= 0.0001 else f"${amount:.6f}".rstrip("0")
+        return shown if shown.strip("$-0.") else "$0.00"
     return f"${amount:,.2f}"
 
 

@@ -60,7 +60,9 @@ def explain_command(common: Common, queue: str, message_id: str) -> None:
     with common.open(queue) as bucket:
         found, redactor = explain(bucket.queue(queue), message_id), bucket.redactor
     facts = {"queue": queue, **explanation_facts(found, redactor)}
-    head = {name: facts[name] for name in ("id", "queue", "state")} | {"since": when(found.since)}
+    head = {name: facts[name] for name in ("id", "queue", "state")}
+    if found.since is not None:
+        head["since"] = when(found.since)
     emit(common.output, facts, lambda: f"{record(head)}\n\n{tell_explanation(found, redactor)}")
 
 

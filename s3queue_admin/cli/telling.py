@@ -19,7 +19,9 @@ _WIDTH = 100
 def wrapped(text: str, indent: str = "") -> str:
     """Return a text of our own or of strangers over as many lines as it takes; harmless, words kept whole."""
     width = terminal_width() or _WIDTH
-    return textwrap.fill(plain(text), max(width, 40), initial_indent=indent, subsequent_indent=indent)
+    return textwrap.fill(
+        plain(text), max(width, 40), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
 
 
 def finding_facts(finding: Finding) -> Facts:

@@ -51,7 +51,8 @@ def check_of(token: Token, text: str) -> Check:
 
 def _suggest(token: Token) -> str:
     found = OTHER_NAMES.get(token.name.lower()) or next(iter(difflib.get_close_matches(token.name, FIELDS, 1)), "")
-    rest = "Quotes look for the text itself."
+    payload = "" if token.name.lower() in OTHER_NAMES else f"What is in a payload is payload.{token.name}. "
+    rest = f"{payload}Quotes look for the text itself."
     if found:
         return f"Did you mean {found}{write_path(token.path)}{token.operator}? {rest}"
     return f"Use one of {', '.join(FIELDS)}. {rest}"

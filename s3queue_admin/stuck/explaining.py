@@ -15,7 +15,7 @@ from s3queue.protocol.results import read as read_result
 from s3queue.protocol.viewing import MessageView, find
 from s3queue.queue import Queue
 from s3queue_admin.snapshot import LaneView, QueueSnapshot
-from s3queue_admin.stuck.causes import Stuck, look, stuck
+from s3queue_admin.stuck.causes import Stuck, look, span, stuck
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,8 @@ def _gone(queue: Queue, message_id: str) -> Explanation:
 
 def _dead(view: MessageView) -> Explanation:
     last = view.errors[-1] if view.errors else None
-    why = [f"It died after {view.message.attempts} attempts: {view.reason or 'no reason is told'}."]
+    count = view.message.attempts
+    why = [f"It died after {count} attempt{'s' * (count != 1)}: {view.reason or 'no reason is told'}."]
     why += [f"Its last error, of attempt {last.attempt} on {last.worker}: {last.type}: {last.message}"] if last else []
     why += ["Its letter is not written yet; that is done at once, or by a sweep."] if view.line else []
     since = to_datetime(view.dead_at_ms) if view.dead_at_ms else None
@@ -111,7 +112,7 @@ def _attempt(view: MessageView) -> int:
 def _scheduled(view: MessageView, snapshot: QueueSnapshot, held: list[Stuck]) -> Explanation:
     left_s = (view.visible_at_ms - to_ms(snapshot.taken_at)) / 1000
     what = "It is retried" if view.message.attempts else "It becomes visible"
-    why = [f"{what} in {left_s:.1f} s, as attempt {_attempt(view)}."]
+    why = [f"{what} in {span(round(left_s * 1000))}, as attempt {_attempt(view)}."]
     why += _moving(view)
     remedy = "Nothing, if it is meant to wait; postpone it by 0 to have it done now."
     return Explanation(view.id, view.state, tuple(why), remedy, tuple(held), None, view)
@@ -160,7 +161,9 @@ def _group(view: MessageView, ledger: Ledger, now: int) -> list[str]:
     first = ledger.held_back.get(group)
     if first is not None and first != view.name:
         wait_s = (int(first[2:15]) - now) / 1000
-        why.append(f"A retry of its group goes first: {first}, {f'in {wait_s:.1f} s' if wait_s > 0 else 'now'}.")
+        why.append(
+            f"A retry of its group goes first: {first}, {f'in {span(round(wait_s * 1000))}' if wait_s > 0 else 'now'}."
+        )
     return why
 
 

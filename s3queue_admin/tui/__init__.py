@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from s3queue_admin.bucket import Bucket
 
 
-def run(bucket: Bucket, *, interval: float = 2.0, write: bool = False, queue: str | None = None) -> int:
-    """Show the bucket until the operator leaves; return the exit code.
+def run(
+    bucket: Bucket, *, interval: float = 2.0, write: bool = False, queue: str | None = None, screen: str = ""
+) -> int:
+    """Show the bucket until the operator leaves; return the exit code: 128 and more if a signal ended it.
 
-    ``interval``: seconds between looks. ``write``: actions that change queues are allowed. ``queue``: the one to begin with.
+    ``interval``: seconds between looks. ``write``: actions that change queues are allowed. ``screen`` and ``queue``: what to
+    begin with. Threads that wait for the bucket may still be there afterwards: do not join them.
     """
     from s3queue_admin.tui.app import Dashboard
+    from s3queue_admin.tui.running import run_app
 
-    app = Dashboard(bucket, interval=interval, write=write, queue=queue)
-    app.run()
-    return app.return_code or 0
+    return run_app(Dashboard(bucket, interval=interval, write=write, queue=queue, screen=screen))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal
@@ -11,6 +11,8 @@ from textual.message import Message
 
 from s3queue.errors import NotFound, S3QueueError, StoreRefused, StoreUnavailable
 from s3queue_admin.snapshot import BucketSnapshot
+from s3queue_admin.tui.chronicle import Chronicle
+from s3queue_admin.tui.pace import Pace
 from s3queue_admin.tui.source import Source
 from s3queue_admin.tui.trail import Trail
 
@@ -84,8 +86,13 @@ class Feed:
     class Looked(Message):
         """A look has ended: with a snapshot, or an error."""
 
-        def __init__(self, seen: BucketSnapshot | None, error: S3QueueError | None) -> None:
-            self.seen, self.error = seen, error
+        def __init__(
+            self,
+            seen: BucketSnapshot | None,
+            error: S3QueueError | None = None,
+            usd_an_hour: Mapping[str, float] | None = None,
+        ) -> None:
+            self.seen, self.error, self.usd_an_hour = seen, error, usd_an_hour or {}
             super().__init__()
 
     def __init__(self, app: App[None], source: Source, *, interval: float) -> None:
@@ -93,6 +100,9 @@ class Feed:
         self.standing = Standing()
         self.snapshot: BucketSnapshot | None = None
         self.trail = Trail()
+        self.chronicle = Chronicle()
+        self.usd_an_hour: Mapping[str, float] = {}
+        self._pace = Pace()
         self._timer: Timer | None = None
         self._again: bool | None = None
 
@@ -108,16 +118,17 @@ class Feed:
         self.standing = replace(self.standing, began_at_s=self._source.monotonic())
         self._app.run_worker(lambda: self._take(fresh), thread=True, group="feed", exit_on_error=False)
 
-    def _take(self, fresh: bool) -> None:  # noqa: FBT001 - in a thread
+    def _take(self, fresh: bool) -> None:
         """Take a snapshot; whatever comes of it is posted, so that the next look is made in any case."""
         try:
             seen = self._source.bucket.snapshot(fresh=fresh)
+            costs = self._pace.measure(seen)
         except S3QueueError as error:
             self._app.post_message(self.Looked(None, error))
         except Exception as error:  # noqa: BLE001 - a bug must show as a state of the screen, not end the dashboard
             self._app.post_message(self.Looked(None, S3QueueError(f"{type(error).__name__}: {error}")))
         else:
-            self._app.post_message(self.Looked(seen, None))
+            self._app.post_message(self.Looked(seen, None, costs))
 
     def take_in(self, looked: Looked) -> bool:
         """Take note of a look that has ended, and plan the next; return whether there is a new snapshot."""
@@ -129,6 +140,7 @@ class Feed:
         if error is not None or seen is None:
             self._note_failure(error)
         else:
+            self.usd_an_hour = looked.usd_an_hour
             self._note_success(seen)
         if self._again is not None:
             fresh, self._again = self._again, None
@@ -146,9 +158,12 @@ class Feed:
         )
 
     def _note_success(self, seen: BucketSnapshot) -> None:
-        kept = {name: self.snapshot.queues[name] for name in seen.failed if self.snapshot and name in self.snapshot.queues}
+        kept = {
+            name: self.snapshot.queues[name] for name in seen.failed if self.snapshot and name in self.snapshot.queues
+        }
         self.snapshot = replace(seen, queues=dict(sorted({**seen.queues, **kept}.items())))
         self.trail.add(self.snapshot)
+        self.chronicle.add(self.snapshot)
         self.standing = replace(
             self.standing,
             condition="live",
@@ -208,5 +223,3 @@ def usd_of(seen: BucketSnapshot) -> float:
     from s3queue.store.metered import usd
 
     return usd(seen.requests)
-
-

@@ -24,8 +24,9 @@ class Source:
         self._lock = Lock()
 
     def queue(self, name: str) -> Queue:
-        """Return the queue to be read; see :meth:`s3queue_admin.bucket.Bucket.queue` for errors. Asks the bucket: call it in
-        a thread.
+        """Return the queue to be read; asks the bucket, so call it in a thread.
+
+        See :meth:`s3queue_admin.bucket.Bucket.queue` for errors.
         """
         return self._opened(name, write=False)
 

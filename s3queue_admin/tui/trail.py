@@ -65,6 +65,4 @@ def _point(queue: QueueSnapshot) -> Point:
     if rates is None:
         return Point(queue.taken_at, depth, stats.dead)
     requests = sum(rates.requests.values())
-    return Point(
-        queue.taken_at, depth, stats.dead, rates.completed, rates.failed, requests, rates.p50_ms, rates.p99_ms
-    )
+    return Point(queue.taken_at, depth, stats.dead, rates.completed, rates.failed, requests, rates.p50_ms, rates.p99_ms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -117,6 +118,8 @@ def test_ids_that_cannot_be_meant_are_refused_and_the_others_done(site: Site) ->
     assert (result.planned, result.exit_code) == (3, 5)
     cancelled = plan(queue, "cancel", [alive, ids[1]]).apply()
     assert cancelled.refused == {ids[1]: "it is dead: replay or discard its letter"}
+    with pytest.raises(InvalidInput, match="no message's id"):
+        plan(queue, "replay", "state:dead")  # the text of a filter, not a filter
 
 
 def test_replays_keep_to_a_pace(site: Site) -> None:
@@ -401,10 +404,105 @@ def test_of_a_batch_that_breaks_off_the_letters_done_before_are_told(site: Site)
     store = Breaks(site.store)
     mine = Queue("jobs", store=store, clock=site.clock, probe=False)
     made = plan(mine, "replay", ids, patch={"x": 1})
-    store.at("settled/dlq", 3, StoreRefused("PUT is denied.", reason="access-denied"))
+    store.at("inbox/", 3, StoreRefused("PUT is denied.", reason="access-denied"))
     result = made.apply()
     assert (len(result.done), result.exit_code) == (2, 5)
+    assert queue.stats().dead == 3
     assert "denied" in result.error
     store.folder = ""
     plan(mine, "replay", parse(""), patch={"x": 1}).apply()
     assert sorted(payload["n"] for payload in done(queue)) == list(range(5))
+
+
+def test_new_messages_whose_letters_cannot_be_discarded_are_told(site: Site) -> None:
+    queue = site.queue()
+    ids = dead(queue, {"n": 1}, {"n": 2})
+    store = Breaks(site.store)
+    mine = Queue("jobs", store=store, clock=site.clock, probe=False)
+    made = plan(mine, "replay", ids, patch={"x": 1})
+    store.at("settled/dlq", 1, StoreRefused("PUT is denied.", reason="access-denied"))
+    result = made.apply()
+    assert (result.done, result.exit_code) == (tuple(ids), 5)
+    assert all("its letter is left" in why for why in result.refused.values())
+    assert set(result.refused) == set(ids)
+
+
+class Meanwhile(Wrapper):
+    """A store in which something else happens once, ahead of a PUT of a ledger."""
+
+    happens: Callable[[], object] | None = None
+
+    def put(self, key: str, body: bytes, mode: PutMode) -> str:
+        happens = self.happens
+        if happens is not None and "/ledger/" in key:
+            self.happens = None
+            happens()
+        return super().put(key, body, mode)
+
+
+@pytest.mark.parametrize("verb", ["discard", "purge"])
+def test_a_letter_that_is_replayed_while_it_is_discarded_is_not_told_as_discarded(site: Site, verb: str) -> None:
+    queue = site.queue()
+    ids = dead(queue, *range(3))
+    store = Meanwhile(site.store)
+    mine = Queue("jobs", store=store, clock=site.clock, probe=False)
+    made = plan(mine, verb, ids if verb == "discard" else None)
+    rival = site.queue()
+    # once the lock and the audit entry are there, between the look at the letters and the commit
+    store.happens = lambda: rival.dlq.replay(ids[0])
+    result = made.apply()
+    assert (set(result.done), set(result.refused)) == (set(ids[1:]), {ids[0]})  # or undo would bring it back
+    assert done(queue) == [0]
+
+
+def test_deleted_letters_are_told_though_the_trail_cannot_name_them(site: Site) -> None:
+    queue = site.queue()
+    ids = dead(queue, "a", "b")
+    store = Breaks(site.store)
+    mine = Queue("jobs", store=store, clock=site.clock, probe=False)
+    made = plan(mine, "discard", ids)
+    store.at("audit/", 2, StoreRefused("PUT is denied.", reason="access-denied"))
+    result = made.apply()
+    assert (set(result.done), result.exit_code) == (set(ids), 5)
+    assert queue.stats().dead == 0
+
+
+def test_an_action_that_its_caller_breaks_off_is_in_the_trail(site: Site) -> None:
+    queue = site.queue()
+    ids = dead(queue, "a", "b")
+
+    def look(through: int, total: int) -> None:
+        raise BrokenPipeError(through, total)
+
+    with pytest.raises(BrokenPipeError):
+        plan(queue, "discard", ids).apply(on_progress=look)
+    (entry,) = audit(queue)
+    assert (entry.count, entry.error.partition(":")[0]) == (2, "BrokenPipeError")
+
+
+class Stalls(Wrapper):
+    """A store that takes its time once."""
+
+    stall_s = 0.0
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site.store)
+        self._clock = site.clock
+
+    def put(self, key: str, body: bytes, mode: PutMode) -> str:
+        if self.stall_s and "/inbox/" in key:
+            self._clock.advance(self.stall_s)
+            self.stall_s = 0.0
+        return super().put(key, body, mode)
+
+
+def test_a_paced_replay_does_not_make_up_for_what_a_slow_store_held_up(site: Site) -> None:
+    queue = site.queue()
+    dead(queue, *range(60))
+    store = Stalls(site)
+    mine = Queue("jobs", store=store, clock=site.clock, probe=False)
+    made = plan(mine, "replay", parse(""), per_s=10)
+    at: list[float] = []
+    store.stall_s = 4.0
+    made.apply(on_progress=lambda n, of: at.append(site.clock.monotonic()))
+    assert all(later - earlier >= 0.9 for earlier, later in pairwise(at[1:]))  # the first was late, the rest is not hurried

@@ -53,6 +53,9 @@ GUIDE = (ROOT / "docs/operator.md").read_text("utf-8")
         ("audit --since tomorrow", "neither a time"),
         ("watch --interval 0", "more than 0"),
         ("status --endpoint-url http://127.0.0.1:1", "endpoint"),
+        ("ls orders order:1", "payload.order"),
+        ("ls orders -state:dead", "comes after --, or say NOT"),
+        ("--bucket prod status", "behind the command"),
     ],
 )
 def test_bad_input_is_told_and_nothing_is_written(admin: Admin, url: str, command: str, told: str) -> None:
@@ -62,6 +65,19 @@ def test_bad_input_is_told_and_nothing_is_written(admin: Admin, url: str, comman
     assert (result.exit_code, result.stdout) == (2, ""), result.stderr
     assert told in result.stderr
     assert Queue.from_url(f"{url}/orders").stats().as_dict() | {"at_ms": 0, "oldest_age_s": 0} == before
+
+
+def test_a_place_that_is_not_said_or_is_a_queue_itself(admin: Admin, url: str) -> None:
+    fill(url)
+    for command in ("status", "ls orders"):
+        for place, told in ((("--url", f"{url}/orders"), "Leave its name off --url"), ((), "Give --bucket or --url")):
+            result = admin(*command.split(), *place)
+            assert (result.exit_code, result.stdout) == (2, ""), (command, place)
+            assert told in result.stderr
+
+
+def test_a_doctor_of_no_queues_says_so(admin: Admin, url: str) -> None:
+    assert f"there are no queues in {url}" in admin("doctor", "--url", url).stdout
 
 
 @pytest.mark.parametrize("command", ["ls", "dlq list", "dlq groups", "replay", "export messages"])

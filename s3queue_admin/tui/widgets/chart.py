@@ -18,8 +18,9 @@ BARS: Final = " ▁▂▃▄▅▆▇█"
 
 
 def sparkline(values: Sequence[float], width: int, *, top: float | None = None) -> str:
-    """Return the last values in one line of ``width`` cells, the newest on the right; ``top`` is a full cell (default: the
-    greatest). Where there are more values than cells, a cell shows the greatest of its own.
+    """Return the last values in one line of ``width`` cells, the newest on the right.
+
+    ``top`` is a full cell (default: the greatest). With more values than cells, a cell shows the greatest of its own.
     """
     return columns(values, width, 1, top=top)[0]
 
@@ -30,16 +31,17 @@ def columns(values: Sequence[float], width: int, height: int, *, top: float | No
     most = max(shown, default=0.0) if top is None else top
     steps = len(BARS) - 1
     eighths = [
-        max(1, min(height * steps, round(value / most * height * steps))) if value > 0 and most > 0 else 0 for value in shown
+        max(1, min(height * steps, round(value / most * height * steps))) if value > 0 and most > 0 else 0
+        for value in shown
     ]
-    lines = []
-    for line in range(height - 1, -1, -1):
-        lines.append("".join(BARS[min(max(each - line * steps, 0), steps)] for each in eighths).rjust(width))
-    return lines
+    return [
+        "".join(BARS[min(max(each - line * steps, 0), steps)] for each in eighths).rjust(width)
+        for line in range(height - 1, -1, -1)
+    ]
 
 
 def squeezed(values: Sequence[float], width: int) -> list[float]:
-    """Return ``width`` values at most: the greatest of each of as many stretches of the same length, which end with the newest."""
+    """Return ``width`` values at most: the greatest of each of as many equal stretches, which end with the newest."""
     if len(values) <= width or width <= 0:
         return list(values)[: max(width, 0)]
     step = -(-len(values) // width)

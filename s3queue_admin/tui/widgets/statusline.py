@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
-from rich.text import Text
-from textual.widgets import Static
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+from textual.widget import Widget
 
 from s3queue_admin.snapshot import BucketSnapshot
 from s3queue_admin.text import plain
@@ -78,7 +80,9 @@ def problem_part(facts: Facts) -> Part | None:
     told += [f"{warnings} warnings"] * bool(warnings)
     if not told:
         return "no problems", "good"
-    return ", ".join(told).replace("1 errors", "1 error").replace("1 warnings", "1 warning"), "bad" if errors else "warn"
+    return ", ".join(told).replace("1 errors", "1 error").replace(
+        "1 warnings", "1 warning"
+    ), "bad" if errors else "warn"
 
 
 def cost_part(facts: Facts) -> Part:
@@ -99,25 +103,33 @@ def line(facts: Facts, width: int) -> list[Part]:
     return [*parts, badge]
 
 
-class StatusLine(Static):
+class StatusLine(Widget):
     """One line; :meth:`tell` paints it anew."""
 
-    COMPONENT_CLASSES = {f"status--{tone}" for tone in ("good", "warn", "bad", "dim", "readonly", "write")}  # noqa: RUF012
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"status--{tone}" for tone in ("good", "warn", "bad", "dim", "readonly", "write")
+    }
+
+    facts: Facts | None = None
 
     def tell(self, facts: Facts) -> None:
         """Show this."""
-        width = self.size.width
-        *parts, badge = line(facts, width)
-        text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(" ")
+        self.facts = facts
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """Return the line."""
+        width, ground = self.size.width, self.rich_style
+        if self.facts is None or y:
+            return Strip.blank(width, ground)
+        *parts, badge = line(self.facts, width)
+        segments = [Segment(" ", ground)]
         for at, (words, tone) in enumerate(parts):
             if at:
-                text.append(" │ ", self._paint("dim"))
-            text.append(words, self._paint(tone))
-        text.truncate(max(0, width - len(badge[0])))
-        text.append(" " * max(0, width - text.cell_len - len(badge[0])))
-        text.append(badge[0], self._paint(badge[1]))
-        self.update(text)
+                segments.append(Segment(" │ ", self._paint("dim")))
+            segments.append(Segment(words, self._paint(tone) if tone else ground))
+        left = Strip(segments).adjust_cell_length(max(0, width - len(badge[0])), ground)
+        return Strip.join([left, Strip([Segment(badge[0], self._paint(badge[1]))])]).adjust_cell_length(width, ground)
 
-    def _paint(self, tone: str) -> str:
-        return str(self.get_component_rich_style(f"status--{tone}")) if tone else ""
+    def _paint(self, tone: str) -> Style:
+        return self.get_component_rich_style(f"status--{tone}")

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from rich.segment import Segment
 from rich.style import Style
+from textual import on
 from textual.binding import Binding, BindingType
 from textual.events import Click, Resize
 from textual.geometry import Size
@@ -26,7 +27,7 @@ GAP: Final = 1
 _MARK_WIDTH: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Column(Generic[Row]):
     """What a column is called, shows of a row (a stranger's text may be in it), and is as wide as.
 
@@ -62,13 +63,18 @@ class Table(ScrollView, Generic[Row], can_focus=True):
     ]
 
     class Chosen(Message):
-        """A row was clicked twice. (The keys are the screen's actions.)"""
+        """A row was clicked twice."""
 
     class Moved(Message):
         """The cursor is on another row."""
 
     def __init__(
-        self, columns: Sequence[Column[Row]], key: Callable[[Row], Hashable], *, empty: str = "", id: str | None = None  # noqa: A002
+        self,
+        columns: Sequence[Column[Row]],
+        key: Callable[[Row], Hashable],
+        *,
+        empty: str = "",
+        id: str | None = None,  # noqa: A002
     ) -> None:
         super().__init__(id=id)
         self.columns, self.key, self.empty = tuple(columns), key, empty
@@ -88,6 +94,11 @@ class Table(ScrollView, Generic[Row], can_focus=True):
     def rows(self) -> Sequence[Row]:
         """The rows that are shown, in their order."""
         return self._rows
+
+    @property
+    def all_rows(self) -> Sequence[Row]:
+        """All rows, those included that the filter hides."""
+        return self._all
 
     @property
     def total(self) -> int:
@@ -201,7 +212,8 @@ class Table(ScrollView, Generic[Row], can_focus=True):
         if moved:
             self.post_message(self.Moved())
 
-    def _on_click(self, event: Click) -> None:
+    @on(Click)
+    def _clicked(self, event: Click) -> None:
         event.stop()
         y, x = event.y - self.gutter.top, event.x - self.gutter.left
         if y == 0:
@@ -224,7 +236,8 @@ class Table(ScrollView, Generic[Row], can_focus=True):
 
     # -- painting --
 
-    def _on_resize(self, _event: Resize) -> None:
+    @on(Resize)
+    def _resized(self) -> None:
         self._fit()
 
     def _shows(self, column: Column[Row]) -> bool:
