@@ -505,4 +505,6 @@ def test_a_paced_replay_does_not_make_up_for_what_a_slow_store_held_up(site: Sit
     at: list[float] = []
     store.stall_s = 4.0
     made.apply(on_progress=lambda n, of: at.append(site.clock.monotonic()))
-    assert all(later - earlier >= 0.9 for earlier, later in pairwise(at[1:]))  # the first was late, the rest is not hurried
+    assert all(
+        later - earlier >= 0.9 for earlier, later in pairwise(at[1:])
+    )  # the first was late, the rest is not hurried
