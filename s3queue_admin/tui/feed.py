@@ -192,7 +192,8 @@ class Feed:
         if self._timer is not None:
             self._timer.stop()
         if not self.standing.paused:
-            passed = self._source.monotonic() - began
+            # A look at a bucket that fails has waited long already, again and again: it is left in peace after it.
+            passed = 0.0 if self.standing.failures else self._source.monotonic() - began
             self._timer = self._app.set_timer(max(0.05, self.wait_s() - passed), self.look)
 
     def pause(self, *, paused: bool) -> None:

@@ -154,7 +154,7 @@ def test_a_look_that_takes_long_is_told_and_keys_go_on_working(site: Site) -> No
             app.feed.interval = 3600.0
             store.open.set()
         await settle(pilot)
-        assert app.feed.standing.condition == "live"
+        assert str(app.feed.standing.condition) == "live"
 
     play(app, story)
 
