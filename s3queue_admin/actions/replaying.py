@@ -5,8 +5,9 @@ under a deduplication key made of the letter's key, then the letter is discarded
 message is enqueued already; the next replay of it finds the key, makes no second message, and discards the letter.
 
 Limits: the key is kept for the ``dedup_ttl`` of the queue that the message goes to, a day unless configured otherwise; until
-then the first edit counts, whatever the next one is. Whoever replays by other means than these actions (``q.dlq.replay``)
-does not take their lock, and may replay a letter between the two steps.
+then the first edit counts, whatever the next one is. What broke off must be done again into the same queue, edited: a plain
+replay, or one into a third queue, does not ask for that key, and makes a second message. Whoever replays by other means than
+these actions (``q.dlq.replay``) does not take their lock, and may replay a letter between the two steps.
 """
 
 from __future__ import annotations
