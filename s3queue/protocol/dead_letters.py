@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _BATCH = 200
 _READ_AT_ONCE = 64
 _PARTS_KEPT = 20_000
+_CLOCKS_DIFFER_MS = 5_000
 COLUMNS: frames.Schema = {
     "id": "str",
     "dead_at": frames.UTC_TIME,
@@ -300,7 +301,10 @@ class DeadLetters:
     def _line(self, lane: Lane, name: str, letter: DeadLetter) -> Line:
         now = lane.now_ms()
         mark = lane.settings().group_mark(letter.message.group)
-        target = lane.naming.name(rank_of(letter.message.priority), now, 1, mark)
+        # Not visible before it died, lest it die again at the same time, and so under the same name.
+        parsed = parse_letter(name)
+        at_ms = max(now, min(parsed[0], now + _CLOCKS_DIFFER_MS)) if parsed is not None else now
+        target = lane.naming.name(rank_of(letter.message.priority), at_ms, 1, mark)
         return Line(
             id=name, kind="replay", source=name, index=0, target=str(target), message_id=letter.id, decided_at_ms=now
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from s3queue.clock import to_datetime
-from s3queue.core.keys import ObjectName, group_of, letter_name, rank_in
+from s3queue.core.keys import ObjectName, group_of, letter_name, rank_in, visible_at_ms_of
 from s3queue.core.ledger import Line, LineKind
 from s3queue.core.message import AttemptError, Failure, Message
 from s3queue.core.retry import judge
@@ -140,6 +140,9 @@ def failed(lane: Lane, delivery: Delivery, failure: Failure) -> Recorded:
 
 def dead(lane: Lane, delivery: Delivery, reason: str, error: AttemptError | None, now: int) -> Recorded:
     """Return the outcome *dead*; without an error of its own, the claims it lost are why."""
+    # It may have died before: then this is a letter of its own, not the ghost of the one that it was replayed from.
+    if delivery.message.errors:
+        now = max(now, visible_at_ms_of(delivery.handle.name) + 1)
     line = replace(
         _line(lane, delivery, "dead", letter_name(now, delivery.id, lane.number), error=error, now=now), reason=reason
     )

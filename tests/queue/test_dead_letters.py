@@ -182,3 +182,15 @@ def test_purge_throws_all_letters_away(queue: Queue) -> None:
 def test_letters_must_be_named_one_way(queue: Queue, method: str, choice: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="Give ids, or filter"):
         getattr(queue.dlq, method)(**choice)
+
+
+def test_a_message_that_dies_twice_in_a_moment_keeps_a_letter(queue: Queue, clock: ManualClock) -> None:
+    (id_,) = kill(queue, "a")
+    for _ in range(3):
+        assert queue.dlq.replay(id_).replayed == (id_,)
+        clock.advance(0.001)
+        assert queue.process_once(fail) == 1
+        clock.advance(-0.001)  # the next dies by a clock that is behind
+    clock.advance(60)
+    queue.connect().lanes.all()[0].sweeper.sweep()
+    assert [letter.id for letter in queue.dlq.list()] == [id_]  # not deleted as the ghost of the first

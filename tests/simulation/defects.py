@@ -145,6 +145,10 @@ FOUND = (
         "two workers after a fork",
         test="tests/worker/test_threads.py::test_a_handler_that_forks_leaves_no_second_worker",
     ),
+    Defect(  # its clocks go on between a replay and the next death
+        "died twice in a moment",
+        test="tests/queue/test_dead_letters.py::test_a_message_that_dies_twice_in_a_moment_keeps_a_letter",
+    ),
     Defect("torn in its head", test="tests/chaos/test_torn_answers.py::test_an_answer_breaks_off_at_every_byte"),
 )
 """As docs/reliability.md has them. Should a seed show its defect no more, because runs have changed, ``--defects`` finds another
