@@ -267,7 +267,8 @@ class Inspector:
         return sums
 
     def _tell(self, part: str, key: str, error: S3QueueError) -> None:
-        self._problems.append(Problem(part, key, str(error), type(error).__name__))
+        kind = "Throttled" if getattr(error, "throttled", False) else type(error).__name__
+        self._problems.append(Problem(part, key, str(error), kind))
 
     def _note(self, event: Event) -> None:
         self._tell("object", getattr(event.error, "key", ""), event.error)

@@ -27,7 +27,10 @@ Severity = Literal["error", "warning", "info"]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that could not be read, so that the snapshot lacks it: which part, which key, why, and the error's class."""
+    """Something that could not be read, so that the snapshot lacks it: which part, which key, why, and the error's class.
+
+    ``kind`` is ``Throttled`` where the store asked to slow down.
+    """
 
     part: str
     key: str

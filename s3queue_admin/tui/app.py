@@ -26,6 +26,10 @@ TICK_S: Final = 1.0
 """How often the age of what is shown is painted anew."""
 
 
+FIRST_LOOK_S: Final = 0.05
+"""After the start: the screen is painted before the bucket is asked."""
+
+
 class Dashboard(App[None]):
     """The dashboard of a bucket. It only reads, and says so on each screen, unless ``write``.
 
@@ -63,7 +67,7 @@ class Dashboard(App[None]):
         self.set_interval(TICK_S, self._tick)
         if self._first[1]:
             self._go_first()
-        self.call_after_refresh(self.feed.look)
+        self.set_timer(FIRST_LOOK_S, self.feed.look)
 
     # -- what is shown --
 
@@ -97,10 +101,11 @@ class Dashboard(App[None]):
         view = self.view
         if view is None:
             return
-        if is_new and self.feed.snapshot is not None:
-            view.show(self.feed.snapshot)
-            self._go_first()
-        view.tell()
+        if not is_new:
+            view.tell()
+            return
+        view.renew()
+        self._go_first()
 
     def _tick(self) -> None:
         self.feed.tick()

@@ -11,6 +11,7 @@ from textual.message import Message
 
 from s3queue.errors import NotFound, S3QueueError, StoreRefused, StoreUnavailable
 from s3queue_admin.snapshot import BucketSnapshot
+from s3queue_admin.tui.books import only_read
 from s3queue_admin.tui.chronicle import Chronicle
 from s3queue_admin.tui.pace import Pace
 from s3queue_admin.tui.source import Source
@@ -121,7 +122,7 @@ class Feed:
     def _take(self, fresh: bool) -> None:
         """Take a snapshot; whatever comes of it is posted, so that the next look is made in any case."""
         try:
-            seen = self._source.bucket.snapshot(fresh=fresh)
+            seen = only_read(self._source.bucket.snapshot(fresh=fresh))
             costs = self._pace.measure(seen)
         except S3QueueError as error:
             self._app.post_message(self.Looked(None, error))

@@ -167,7 +167,7 @@ class Reading(Acting):
     def tell(self) -> None:
         """Paint the lines anew: time has passed."""
         super().tell()
-        if self.is_mounted:
+        if self.is_made:
             self._note()
 
     def _note(self) -> None:

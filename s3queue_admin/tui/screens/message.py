@@ -72,8 +72,10 @@ class MessageScreen(Acting):
         self.query_one("#why", Static).update(told.why(found, redactor))
         if found.view is not None:
             self._show_view(found.view)
-        elif self._view is None:
-            self.query_one("#facts", Static).update(told.missing(self._of, found))
+        else:
+            facts = self.query_one("#facts", Static)
+            redacted = redactor.view(self._view) if self._view is not None else None
+            facts.update(told.missing(self._of, found, redacted, self.board.source.now()))
 
     def refused(self, what: str, error: Exception) -> None:
         """Say beside what is known that the rest could not be found out."""

@@ -196,7 +196,7 @@ class Messages(Acting):
     def tell(self) -> None:
         """Paint the lines anew: time has passed."""
         super().tell()
-        if self.is_mounted:
+        if self.is_made:
             self._tell_tabs()
 
     # -- filter --

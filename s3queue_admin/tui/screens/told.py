@@ -88,9 +88,12 @@ def why(found: Explanation, redactor: Redactor) -> Content:
     return Content.assemble(*parts)
 
 
-def missing(message_id: str, found: Explanation) -> Content:
-    """Return what is left to say of a message that is not there."""
-    return Content.assemble((f"{plain(message_id)}: {found.state}", "bold"))
+def missing(message_id: str, found: Explanation, view: MessageView | None, now: datetime) -> Content:
+    """Return what is left to say of a message that is not there: what has become of it, and what it was if that is known."""
+    head = (f"{plain(message_id)}: {found.state}\n", "bold")
+    if view is None:
+        return Content.assemble(head)
+    return Content.assemble(head, ("It is not there any more. It was:\n", "$warning"), facts(view, now))
 
 
 def unknown(error: Exception) -> Content:

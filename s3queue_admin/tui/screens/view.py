@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.events import Mount, Resize, ScreenResume
+from textual.events import Mount, Resize, ScreenResume, Unmount
 from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
@@ -39,10 +39,13 @@ AT_ONCE = 500
 
 
 class Answer(Message, Generic[T]):
-    """What a thread found out: ``take`` is called with ``value`` on the screen's thread."""
+    """What a thread found out: ``take`` is called with ``value`` on the screen's thread.
 
-    def __init__(self, take: Callable[[T], object], value: T) -> None:
-        self.take, self.value = take, value
+    ``asked``: what was asked, and which turn that was: if it was asked anew meanwhile, the answer comes too late.
+    """
+
+    def __init__(self, take: Callable[[T], object], value: T, asked: tuple[str, int] | None = None) -> None:
+        self.take, self.value, self.asked = take, value, asked
         super().__init__()
 
 
@@ -62,6 +65,10 @@ class View(Screen[None]):
         super().__init__()
         self.queue = queue
         self.filter = parse("")
+        self.is_made = False
+        """Whether all its widgets are there."""
+        self._turns: dict[str, int] = {}
+        """How often each thing was asked, by its name."""
 
     # -- for subclasses --
 
@@ -106,13 +113,19 @@ class View(Screen[None]):
         yield StatusLine(id="status")
 
     @on(Mount)
-    def _begin(self) -> None:
-        self.tell()
+    def _made(self) -> None:
+        self.is_made = True
+        self.renew()
+
+    @on(Unmount)
+    def _unmade(self) -> None:
+        self.is_made = False
 
     @on(ScreenResume)
-    def _resume(self) -> None:
+    def renew(self) -> None:
+        """Show what was seen last; a screen that is being opened does so once its widgets are there."""
         snapshot = self.board.feed.snapshot
-        if snapshot is not None:
+        if snapshot is not None and self.is_made:
             self.show(snapshot)
         self.tell()
 
@@ -122,7 +135,7 @@ class View(Screen[None]):
 
     def tell(self) -> None:
         """Paint the first line and the status anew."""
-        if self.is_mounted:
+        if self.is_made:
             self.query_one(TopLine).tell(self.board.place, self.title_text(), self.queue, str(self.filter))
             self.query_one(StatusLine).tell(self.board.facts(self.queue))
 
@@ -133,17 +146,17 @@ class View(Screen[None]):
 
         Errors of the bucket go to :meth:`refused`.
         """
+        asked = (what, self._turns.get(what, 0) + 1)
+        self._turns[what] = asked[1]
 
         def work() -> None:
             worker = get_current_worker()
             try:
                 found = call(lambda: worker.is_cancelled)
             except (S3QueueError, PermissionError) as error:
-                if not worker.is_cancelled:
-                    self.post_message(Answer(lambda told: self.refused(what, told), error))
+                self.post_message(Answer(lambda told: self.refused(what, told), error, asked))
             else:
-                if not worker.is_cancelled:
-                    self.post_message(Answer(take, found))
+                self.post_message(Answer(take, found, asked))
 
         self.run_worker(work, thread=True, exclusive=True, group=what, exit_on_error=False)
 
@@ -155,13 +168,13 @@ class View(Screen[None]):
         done: Callable[[bool], object],
     ) -> None:
         """Take from ``call(stop)`` in a thread, and hand it over here some at a time; ``done(True)`` at the end of it."""
+        asked = (what, self._turns.get(what, 0) + 1)  # the turn that ask takes
 
         def read(stop: Stop) -> bool:
-            worker = get_current_worker()
             for some in batched(iter(call(stop)), AT_ONCE):
-                if worker.is_cancelled:
+                if stop():
                     return False
-                self.post_message(Answer(take, some))
+                self.post_message(Answer(take, some, asked))
             return True
 
         self.ask(what, read, done)
@@ -169,7 +182,8 @@ class View(Screen[None]):
     @on(Answer)
     def _take(self, answer: Answer[Any]) -> None:
         answer.stop()
-        answer.take(answer.value)
+        if answer.asked is None or self._turns[answer.asked[0]] == answer.asked[1]:
+            answer.take(answer.value)
 
     def refused(self, what: str, error: Exception) -> None:
         """Tell that the bucket did not answer; the screen stays as it is."""

@@ -23,7 +23,7 @@ class FilterBar(Prompt):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__("/", hint="state:dead error~timeout age>10m payload.user.id=42", id=id)
         self.known: Mapping[str, Iterable[str]] = {}
-        self.chosen = parse("")
+        self.chosen = self._kept = parse("")
 
     def candidates(self, text: str, cursor: int) -> tuple[int, list[str]]:
         """Return what may stand where the cursor is."""
@@ -36,6 +36,15 @@ class FilterBar(Prompt):
         except FilterError as error:
             return error.position, f"{error.problem} {error.remedy}".strip()
         return None
+
+    def open(self, text: str = "") -> None:
+        """Show the line with the filter that there is."""
+        self._kept = parse(text)
+        super().open(text)
+
+    def left(self) -> None:
+        """Take back what was only tried."""
+        self.choose(self._kept)
 
     def typed(self, text: str) -> None:
         """Try the filter while it is typed."""

@@ -74,6 +74,9 @@ class Prompt(Vertical):
         """Do what the text says, which is right; return whether to close the prompt."""
         return True
 
+    def left(self) -> None:
+        """Take note that the operator leaves without a word."""
+
     # -- opening and closing --
 
     @property
@@ -97,6 +100,7 @@ class Prompt(Vertical):
     @on(Leave)
     def _left(self, event: Leave) -> None:
         event.stop()
+        self.left()
         self.close()
 
     # -- typing --

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from time import monotonic
 from typing import Any
 
+from textual.app import App
 from textual.pilot import Pilot
 
 from s3queue import Queue
@@ -24,6 +26,9 @@ from s3queue_admin.tui.app import Dashboard
 from tests.queue.clocks import ManualClock
 
 SMALL, LARGE = (80, 24), (200, 60)
+QUIET_ROUNDS = 5
+"""In so many rounds of the loop in a row nothing happens: what a message leads to is one or two rounds away."""
+SETTLED_S = 30.0
 NEVER_S = 3600.0
 """Between looks: they are made at the start, and when a test asks for one."""
 EVIL = "\x1b[31mred\x07\u202eevil\x00[bold]x[/bold] [@click=app.quit]bye[/] =1+1\n\tnext\u200b"
@@ -138,11 +143,24 @@ def play(app: Dashboard, story: Story, size: tuple[int, int] = SMALL) -> None:
 
 
 async def settle(pilot: Pilot[None]) -> None:
-    """Wait until threads have ended, and what they posted is dealt with."""
-    for _ in range(3):
-        await pilot.pause()
-        await pilot.app.workers.wait_for_complete()
-    await pilot.pause()
+    """Wait until threads have ended, and what they posted is dealt with, however slow the machine is."""
+    quiet, deadline = 0, monotonic() + SETTLED_S
+    while quiet < QUIET_ROUNDS:
+        await pilot.pause(0.002)
+        quiet = quiet + 1 if is_quiet(pilot.app) else 0
+        assert monotonic() < deadline, f"Not settled: {[each for each in pilot.app.workers if not each.is_finished]}"
+    if isinstance(pilot.app, Dashboard) and pilot.app.is_running:
+        pilot.app._tick()  # so that no second of the wall clock decides whether it was painted anew
+        await pilot.pause(0)
+
+
+def is_quiet(app: App[None]) -> bool:
+    """Whether no thread is at work, no message waits, and the dashboard has looked once."""
+    if isinstance(app, Dashboard) and not (app.feed.standing.looks or app.feed.standing.failures):
+        return False
+    nodes = [app, *(node for screen in app.screen_stack for node in screen.walk_children(with_self=True))]
+    waits = any(node.message_queue_size for node in nodes) or any(screen._callbacks for screen in app.screen_stack)
+    return not waits and all(worker.is_finished for worker in app.workers)
 
 
 async def press(pilot: Pilot[None], *keys: str) -> None:

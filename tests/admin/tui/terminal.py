@@ -24,7 +24,15 @@ class Terminal:
         self.screen = pyte.Screen(width, height)
         self._stream = pyte.ByteStream(self.screen)
         environment = os.environ | {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT)}
-        environment = {name: value for name, value in environment.items() if not name.startswith("S3QUEUE_")}
+        settings = (
+            "COLUMNS",
+            "LINES",
+        )  # a size that is set there, as pytest's workers do, would go before the terminal's
+        environment = {
+            name: value
+            for name, value in environment.items()
+            if name not in settings and not name.startswith("S3QUEUE_")
+        }
         self.process = pexpect.spawn(command[0], command[1:], dimensions=(height, width), env=environment, timeout=1)
         self.ended = False
         self.raw = b""

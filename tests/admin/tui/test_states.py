@@ -98,6 +98,27 @@ def test_it_opens_on_a_bucket_that_fails_and_shows_the_queues_once_it_answers(si
     play(app, story)
 
 
+def test_books_that_cannot_be_read_do_not_empty_a_queue(site: Site) -> None:
+    store, app = failing(site)
+
+    async def story(pilot: Pilot[None]) -> None:
+        assert app.feed.snapshot is not None
+        before = app.feed.snapshot.queues["emails"].stats
+        store.fault, store.where = FAULTS["throttled"], "emails/ledger"
+        app.feed.look()  # so soon that the settings are not read again
+        await settle(pilot)
+        assert app.feed.standing.partly == ("emails",)
+        assert app.feed.snapshot.queues["emails"].stats == before
+        assert "stale" in screen_text(app)
+        store.where = "ledger"
+        app.feed.look()
+        await settle(pilot)
+        assert "▲ throttled" in screen_text(app)
+        assert app.feed.snapshot.queues["emails"].stats == before
+
+    play(app, story)
+
+
 def test_it_looks_less_often_the_longer_a_bucket_fails_and_never_gives_up(site: Site) -> None:
     store, app = failing(site)
     app.feed.interval = 2.0
