@@ -59,6 +59,7 @@ def test_every_defect_that_was_found_is_kept_found() -> None:
             assert f"def {function}(" in (ROOT / file).read_text("utf-8")
 
 
+@pytest.mark.timeout(300)  # where runs have changed, another seed must be found
 @pytest.mark.parametrize(("kind", "mutant"), ALL, ids=[f"{kind}-{mutant.name}" for kind, mutant in ALL])
 def test_the_simulation_catches(kind: str, mutant: Mutant) -> None:
     """By the seed that did before; should runs have changed, by another (``--remember`` writes them down)."""
