@@ -19,7 +19,7 @@ from s3queue.protocol.duties import Duties
 from s3queue.protocol.history import HistoryWriter
 from s3queue.protocol.inbox import Inbox, Scanner
 from s3queue.protocol.lane import Lane, Standing
-from s3queue.protocol.lanes import Consumer, Lanes
+from s3queue.protocol.lanes import Agents, Consumer, Lanes
 from s3queue.protocol.locks import sweep_locks
 from s3queue.protocol.naming import Naming
 from s3queue.protocol.register import Register
@@ -65,10 +65,12 @@ class Connection:
         self.register = Register(self.store, self.keys, clock, wanted, probing, tell=tell_settings)
         self.standing = Standing(worker, telemetry=telemetry, announce=self._announce)
         self._codec = codec
-        self.lanes = Lanes(self._make_lane, self.register.current)
+        self.lanes = Lanes(lambda number: Agents.of(self._make_lane(number)), self.register.current)
         self.lane = self.lanes.first.lane
         """The first lane, where what concerns the whole queue is written down."""
         self.consumer = Consumer(self.lanes)
+        """What a worker claims by; those who receive, or process once, hold what they claim apart."""
+        self.receiver, self.processor = Consumer(self.lanes.beside()), Consumer(self.lanes.beside())
         self.duties = Duties(self.lanes, self.register.change)
         self.duties.add(Scheduler(self.lane).step, 1.0)
         self.duties.add(Retention(self.lane).step, 60.0)
@@ -137,13 +139,16 @@ class Connection:
             if not flush:
                 steps.append((agents.lane, partial(agents.sweeper.step, eager=True)))
         for lane, step in steps:
-            if lane is not None and lane.is_aside:
-                continue
-            try:
-                step()
-            except S3QueueError as error:
-                if lane is None or not lane.sets_aside(error):
-                    self._events.emit("error", error=error, doing="tidying up")
+            if lane is None or not lane.is_aside:
+                self.attempt("tidying up", step, lane)
+
+    def attempt(self, doing: str, step: Callable[[], object], lane: Lane | None = None) -> None:
+        """Do what may be done later as well; tell of a failure as an error event, unless it is of a ledger left alone."""
+        try:
+            step()
+        except S3QueueError as error:
+            if lane is None or not lane.sets_aside(error):
+                self._events.emit("error", error=error, doing=doing)
 
     def flush(self) -> None:
         """Commit what waits for a commit to ride with; for a process that may not come back."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -294,7 +295,7 @@ class Queue(Operating, Changing, Sharing):
             raise InvalidSetting(f"max_messages is {max_messages!r}.", remedy="Use 1 to 10000.")
         connection = self.connect()
         connection.tidy()
-        consumer = connection.consumer
+        consumer = connection.receiver
         deadline, pause = self._clock.monotonic() + wait, 0.1
         with self._telemetry.receiving() as receiving, Ear(connection.hints, self._clock) as ear:
             while True:
@@ -303,6 +304,8 @@ class Queue(Operating, Changing, Sharing):
                     continue  # what was claimed cannot be read, and is left alone now: look behind it
                 left = deadline - self._clock.monotonic()
                 if deliveries or left <= 0:
+                    if consumer.pending():  # worn out, and found so when it was read
+                        connection.attempt("recording outcomes", partial(consumer.exchange, 0, keep_leases=False))
                     return [ReceivedMessage(consumer, delivery) for delivery in deliveries]
                 ear.wait(min(pause, left))
                 pause = min(pause * 2, 5.0)
@@ -313,7 +316,7 @@ class Queue(Operating, Changing, Sharing):
         For cron jobs, AWS Lambda and tests. ``max_messages`` limits the attempts.
         """
         connection = self.connect()
-        consumer = connection.consumer
+        consumer = connection.processor
         connection.tidy()
         runner = Runner(handler, consumer, queue=self.name, manual=manual_ack)
         processed = 0

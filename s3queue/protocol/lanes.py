@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from s3queue.core.message import Failure
 from s3queue.core.settings import Settings
@@ -33,17 +33,22 @@ class Agents:
     """A lane and who acts on it in this process."""
 
     lane: Lane
-    janitor: Janitor = field(init=False)
-    consumer: LaneConsumer = field(init=False)
-    sweeper: Sweeper = field(init=False)
+    janitor: Janitor
+    consumer: LaneConsumer
+    sweeper: Sweeper
     visited_at: float = float("-inf")
     _commits: int = 0
     _commits_seen_at: float = 0.0
 
-    def __post_init__(self) -> None:
-        self.janitor = Janitor(self.lane)
-        self.consumer = LaneConsumer(self.lane, self.janitor)
-        self.sweeper = Sweeper(self.lane, self.janitor)
+    @classmethod
+    def of(cls, lane: Lane) -> Agents:
+        """Return new agents for a lane."""
+        janitor = Janitor(lane)
+        return cls(lane, janitor, LaneConsumer(lane, janitor), Sweeper(lane, janitor))
+
+    def beside(self) -> Agents:
+        """Return the same agents, but for one that claims for another caller."""
+        return replace(self, consumer=LaneConsumer(self.lane, self.janitor))
 
     def sweep(self) -> Sweep | None:
         """Sweep if it is time, and this process' turn."""
@@ -66,9 +71,9 @@ class Agents:
 class Lanes:
     """The lanes in use, made as the settings ask for them; safe to share between threads."""
 
-    def __init__(self, make: Callable[[int], Lane], settings: Callable[[], Settings]) -> None:
+    def __init__(self, make: Callable[[int], Agents], settings: Callable[[], Settings]) -> None:
         self._make, self._settings = make, settings
-        self.first = Agents(make(0))
+        self.first = make(0)
         self._agents = {0: self.first}
         self._lock = threading.Lock()
 
@@ -89,8 +94,12 @@ class Lanes:
         with self._lock:
             if number not in self._agents:
                 # A new mapping each time, so that others may go through the old one meanwhile.
-                self._agents = {**self._agents, number: Agents(self._make(number))}
+                self._agents = {**self._agents, number: self._make(number)}
             return self._agents[number]
+
+    def beside(self) -> Lanes:
+        """Return the same lanes for another caller: what one claims, the other neither keeps, waits for nor gets."""
+        return Lanes(lambda number: self.of(number).beside(), self._settings)
 
 
 class Consumer:

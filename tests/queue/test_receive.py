@@ -51,6 +51,15 @@ def test_two_processes_share_one_object_without_overlap(place: Place) -> None:
     assert mine.stats().completed == 10
 
 
+def test_what_is_received_is_not_kept_by_what_is_processed(place: Place, clock: ManualClock) -> None:
+    queue, other = place.open(visibility_timeout=LEASE_S), place.open()
+    queue.enqueue_many(["mine", "its"])
+    mine = receive_one(queue)
+    assert queue.process_once(lambda _: clock.advance(20)) == 1
+    clock.advance(RESCUED_S - 20)
+    assert [message.id for message in other.receive()] == [mine.id]
+
+
 def test_receive_takes_no_more_than_asked_for(queue: Queue) -> None:
     queue.enqueue_many(range(25))
     assert [len(queue.receive()), len(queue.receive(7)), len(queue.receive(100))] == [10, 7, 8]

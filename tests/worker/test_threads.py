@@ -52,6 +52,16 @@ def test_a_burst_ends_at_once_when_nothing_is_there(queue: Queue) -> None:
     assert Worker(queue, Seen(), burst=True, poll_interval=0.02).run() == 0
 
 
+def test_a_burst_leaves_what_was_received_by_hand_alone(queue: Queue) -> None:
+    queue.enqueue_many(["mine", "its"])
+    (mine,) = queue.receive(1)
+    seen = Seen()
+    assert Worker(queue, seen, burst=True, poll_interval=0.02).run() == 1
+    assert seen.payloads == ["its"]
+    mine.ack()
+    assert queue.stats().completed == 2
+
+
 def test_retries_follow_by_themselves(queue: Queue) -> None:
     queue.enqueue("a")
 
