@@ -73,7 +73,9 @@ class Dashboard(App[None]):
 
     @property
     def view(self) -> View | None:
-        """The uppermost screen that is none of the dialogs."""
+        """The uppermost screen that is none of the dialogs; none once the program ends, when widgets go one by one."""
+        if not self.is_running:
+            return None
         return next((screen for screen in reversed(self.screen_stack) if isinstance(screen, View)), None)
 
     def facts(self, queue: str = "") -> Facts:
@@ -109,8 +111,9 @@ class Dashboard(App[None]):
 
     def _tick(self) -> None:
         self.feed.tick()
-        if self.view is not None:
-            self.view.tell()
+        view = self.view
+        if view is not None:
+            view.tell()
 
     @on(AppBlur)
     def _blurred(self) -> None:

@@ -195,3 +195,15 @@ def test_the_messages_of_a_bucket_that_fails_come_once_it_answers(site: Site) ->
         assert "new0" in screen_text(app)
 
     play(app, story)
+
+
+def test_a_tick_while_the_program_ends_finds_no_screen(site: Site) -> None:
+    app = site.dashboard()
+
+    async def story(_: Pilot[None]) -> None:
+        app._running = False  # as textual does it before widgets go one by one
+        await app.screen.remove_children()
+        app._tick()
+        app._running = True
+
+    play(app, story)
