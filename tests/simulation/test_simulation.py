@@ -19,7 +19,7 @@ from tests.simulation.scenario import Outcome, Run, play
 from tests.simulation.shrink import shrink
 from tests.simulation.storms import STORMS
 
-SEEDS = 10
+SEEDS = 5
 """How often each storm is played."""
 SITUATIONS = (
     "take-overs",
