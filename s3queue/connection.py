@@ -8,7 +8,7 @@ from functools import partial
 from s3queue.clock import Clock
 from s3queue.coordination import MESSAGES, Hint, Hints, NoHints
 from s3queue.core.codec import decode_ledger, encode_ledger
-from s3queue.core.keys import Keys
+from s3queue.core.keys import Keys, parse_ledger_key
 from s3queue.core.payload import PayloadCodec
 from s3queue.core.settings import Settings
 from s3queue.errors import CorruptObject, S3QueueError
@@ -65,7 +65,10 @@ class Connection:
         self.register = Register(self.store, self.keys, clock, wanted, probing, tell=tell_settings)
         self.standing = Standing(worker, telemetry=telemetry, announce=self._announce)
         self._codec = codec
-        self.lanes = Lanes(lambda number: Agents.of(self._make_lane(number)), self.register.current)
+        self._abroad: dict[str, Lane] = {}
+        self.lanes = Lanes(
+            lambda number: Agents.of(self._make_lane(number, self.keys, self.standing)), self.register.current
+        )
         self.lane = self.lanes.first.lane
         """The first lane, where what concerns the whole queue is written down."""
         self.consumer = Consumer(self.lanes)
@@ -78,19 +81,30 @@ class Connection:
         self.history = HistoryWriter(self.lane)
         self.standing.note = self.history.note
 
-    def _make_lane(self, number: int) -> Lane:
+    def _lane_abroad(self, ledger: str) -> Lane:
+        """Return the lane of another queue that has this ledger, to take part in its books."""
+        lane = self._abroad.get(ledger)
+        if lane is None:
+            found = parse_ledger_key(ledger)
+            if found is None:
+                raise CorruptObject(ledger, "it is not the key of a ledger")
+            root, number = found
+            lane = self._abroad[ledger] = self._make_lane(number, Keys(root), Standing(self.standing.worker))
+        return lane
+
+    def _make_lane(self, number: int, keys: Keys, standing: Standing) -> Lane:
         codec, store = self._codec, self.store
         clock, ids = self._clock, self._ids
-        inbox = Inbox(store, self.keys, number, codec=codec, on_foreign=self._tell_foreign)
+        inbox = Inbox(store, keys, number, codec=codec, on_foreign=self._tell_foreign)
         # Not the worker's id: that may be given again to another process, whose commit numbers begin anew.
         writer = ids.new(clock.now_ms())
-        record = Record(store, self.keys.ledger(number), decode_ledger, encode_ledger)
+        record = Record(store, keys.ledger(number), decode_ledger, encode_ledger)
         return Lane(
             number=number,
-            standing=self.standing,
+            standing=standing,
             store=store,
             once=self._once,
-            keys=self.keys,
+            keys=keys,
             committer=Committer(record, writer=writer, clock=clock, ids=ids, now_ms=store.now_ms),
             inbox=inbox,
             scanner=Scanner(inbox, clock, store.now_ms),
@@ -100,6 +114,7 @@ class Connection:
             ids=ids,
             codec=codec,
             naming=Naming(ids),
+            abroad=self._lane_abroad,
         )
 
     def _announce(self, lane: int) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from s3queue.connection import Connection
-from s3queue.core.keys import check_label, message_id_at, rank_of
+from s3queue.core.keys import ObjectName, check_label, message_id_at, rank_of
 from s3queue.core.message import Message
 from s3queue.core.payload import check_payload
 from s3queue.core.retry import RetryPolicy
@@ -45,8 +45,7 @@ def produce(
     if mark:
         check_order(settings.order, delay, visible_at, priority)
     not_before_ms = visible_at_ms(lane.now_ms(), delay, visible_at)
-    if priority not in settings.priorities:
-        connection.register.change(lambda found: found.with_priority(priority))
+    connection.register.serve(priority)
     ids: list[str] = []
 
     def lane_of(number: int) -> Lane:
@@ -80,3 +79,32 @@ def produce(
             ids += made
         sending.ids = ids
     return ids
+
+
+def place(
+    connection: Connection,
+    payload: Any,
+    *,
+    lane: int | None = None,
+    priority: int,
+    max_attempts: int | None,
+    retry: RetryPolicy | None,
+    group: str | None,
+    headers: Mapping[str, str] | None,
+) -> tuple[Lane, ObjectName, Message]:
+    """Return the message that enqueueing would make, its object's name and its lane; the message is not written.
+
+    ``lane``: its number; None for any in use. Raises as enqueueing does.
+    """
+    rank, settings = rank_of(priority), connection.register.current()
+    check_payload(payload, settings.max_payload_bytes)
+    shape = check_shape(max_attempts, retry, group, headers)
+    mark = settings.group_mark(group)
+    if mark:
+        check_order(settings.order, 0, None, priority)
+    connection.register.serve(priority)
+    number = int(connection.lane.ids.random() * settings.lanes) if lane is None else lane
+    chosen = connection.lanes.of(number).lane
+    now = chosen.now_ms()
+    name = chosen.naming.name(rank, now, 1, mark)
+    return chosen, name, Message(message_id_at(name.id, 0), payload, now, priority=priority, **shape)

@@ -159,6 +159,8 @@ def _line(id_: str, wire: Wire) -> Line:
         raise ValueError(f"there is no move {wire['kind']!r:.80}")
     for field in ("source", "target", "message_id"):
         is_a(wire[field], str)
+    for field in ("body", "ledger"):
+        is_a(wire.get(field, ""), str)
     for field in ("index", "decided_at_ms", "attempts"):
         is_a(wire.get(field, 0), int)
     return Line(id=id_, **{**wire, "errors": _errors(wire)})

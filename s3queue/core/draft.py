@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from s3queue.core.keys import group_of
-from s3queue.core.ledger import Leader, Ledger, Line, Part, Ticket
+from s3queue.core.ledger import Counter, Leader, Ledger, Line, Part, Ticket
 
 WRITER_KEPT_MS = 3_600_000
 """A writer unheard of for an hour is dropped: its lost answers are long past (S3 refuses a signature after 15 minutes)."""
@@ -76,7 +76,7 @@ class Draft:
         """
         return listed_at_ms >= self.forgotten_above_at_ms
 
-    def count(self, counter: str, by: int = 1) -> None:
+    def count(self, counter: Counter, by: int = 1) -> None:
         """Add to a counter."""
         self.counters[counter] = self.counters.get(counter, 0) + by
 
@@ -135,9 +135,9 @@ class Draft:
         if line_id is None:
             return
         line = self.outbox[line_id]
-        if line.kind != "replay":
+        if line.kind not in ("replay", "import"):
             self.strike(line_id, now)
-        elif not line.written:  # its letter is still to be deleted
+        elif not line.written:  # its letter, or what was staged, is still to be deleted
             self.outbox[line_id] = replace(line, written=True)
             self.dirty = True
 

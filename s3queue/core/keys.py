@@ -25,33 +25,24 @@ _MESSAGE_ID = re.compile(r"[0-9a-z]{20}-[0-9]{1,3}")
 _LETTER = re.compile(r"([0-9]{13})-([0-9a-z]{20}-[0-9]{1,3})(?:\.([0-9]{4}))?")
 _LOCK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:=@+-]{0,199}")
 _SCHEDULE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
+_LEDGER = re.compile(r"(.*/)ledger/([0-9]{4})\.json")
 _SUFFIX = ".json"
 
 
 def check_queue_name(name: str) -> str:
     """Return ``name`` if it can name a queue; raise InvalidName otherwise."""
-    if not isinstance(name, str) or not _QUEUE.fullmatch(name):
-        raise InvalidName(
-            f"{name!r} cannot name a queue.",
-            remedy="Use 1 to 80 ASCII letters, digits, '-' and '_', beginning with a letter or digit.",
-        )
-    return name
+    return _check_name("queue", name, _QUEUE, "1 to 80 ASCII letters, digits, '-' and '_'")
 
 
 def check_schedule_name(name: str) -> str:
     """Return ``name`` if it can name a schedule; raise InvalidName otherwise."""
-    if not isinstance(name, str) or not _SCHEDULE.fullmatch(name):
-        raise InvalidName(
-            f"{name!r:.100} cannot name a schedule.",
-            remedy="Use 1 to 80 ASCII letters, digits, '.', '-' and '_', beginning with a letter or digit.",
-        )
-    return name
+    return _check_name("schedule", name, _SCHEDULE, "1 to 80 ASCII letters, digits, '.', '-' and '_'")
 
 
 def check_prefix(prefix: str) -> str:
     """Return ``prefix`` with a slash at its end (or ''); raise InvalidName if it cannot begin a key."""
-    whole = prefix if not prefix or prefix.endswith("/") else prefix + "/"
-    if not _PREFIX.fullmatch(whole) or ".." in whole:
+    whole = f"{prefix}/" if prefix and not str(prefix).endswith("/") else prefix
+    if not isinstance(prefix, str) or not _PREFIX.fullmatch(whole) or ".." in whole:
         raise InvalidName(
             f"{prefix!r} cannot be the prefix of a queue's keys.",
             remedy="Use folders of ASCII letters, digits and '-_.=' separated by '/', without '..' or a leading '/'.",
@@ -68,11 +59,12 @@ def check_label(what: str, text: str | None, limit: int = 200) -> str | None:
 
 def check_lock_name(name: str) -> str:
     """Return ``name`` if it can name a lock; raise InvalidName otherwise."""
-    if not isinstance(name, str) or not _LOCK.fullmatch(name):
-        raise InvalidName(
-            f"{name!r} cannot name a lock.",
-            remedy="Use 1 to 200 ASCII letters, digits and '_-.:=@+', beginning with a letter or digit.",
-        )
+    return _check_name("lock", name, _LOCK, "1 to 200 ASCII letters, digits and '_-.:=@+'")
+
+
+def _check_name(what: str, name: str, pattern: re.Pattern[str], of: str) -> str:
+    if not isinstance(name, str) or not pattern.fullmatch(name):
+        raise InvalidName(f"{name!r:.100} cannot name a {what}.", remedy=f"Use {of}, beginning with a letter or digit.")
     return name
 
 
@@ -169,6 +161,12 @@ def parse_letter(name: str) -> tuple[int, str] | None:
     return (int(match[1]), match[2]) if match else None
 
 
+def parse_ledger_key(key: str) -> tuple[str, int] | None:
+    """Return (root, lane) of the queue whose ledger has this key; None for another key."""
+    match = _LEDGER.fullmatch(key)
+    return (match[1], int(match[2])) if match is not None and int(match[2]) < MAX_LANES else None
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -218,6 +216,10 @@ class Keys:
 
     def letter(self, name: str) -> str:
         return self.dlq + name + _SUFFIX
+
+    def staged(self, lane: int) -> str:
+        """Return the folder of what is made ready for the replays that stand in a lane's ledger."""
+        return f"{self.root}staged/{lane:04d}/"
 
     def journal(self, lane: int) -> str:
         return f"{self.root}settled/{lane:04d}/"

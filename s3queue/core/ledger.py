@@ -17,7 +17,7 @@ from s3queue.core.message import AttemptError
 Ranges = tuple[tuple[int, int], ...]
 """Index ranges, half open, sorted, not touching each other."""
 
-LineKind = Literal["retry", "dead", "replay", "tick", "move"]
+LineKind = Literal["retry", "dead", "replay", "tick", "move", "discard", "import"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,13 @@ class Line:
 
     ``retry``, ``move``: message ``index`` of inbox object ``source`` → inbox object ``target``, after a failure or as an
     operator wants it. ``dead``: the same → dead letter
-    ``target``. ``replay``: dead letter ``source`` → inbox object ``target``. ``tick``: the schedule named ``source``, due
-    at ``index`` (store time in ms) → inbox object ``target``. ``written``: the target has been seen.
+    ``target``. ``replay``: dead letter ``source`` → inbox object ``target``. ``discard``: dead letter ``source`` → nothing.
+    ``tick``: the schedule named ``source``, due
+    at ``index`` (store time in ms) → inbox object ``target``. ``import``: the staged object with the key ``source``, of
+    another queue's replay → inbox object ``target``. ``written``: the target has been seen.
+
+    ``body``: the key of the staged object that is written to the target of a replay in place of the letter's message;
+    ``ledger``: the key of another queue's ledger, in whose lane that target lies.
     """
 
     id: str
@@ -97,11 +102,23 @@ class Line:
     errors: tuple[AttemptError, ...] = ()
     reason: str = ""
     written: bool = False
+    body: str = ""
+    ledger: str = ""
 
     @property
     def holds_source(self) -> bool:
         """Whether the source is an inbox object that must not be deleted yet."""
         return self.kind in ("retry", "dead", "move")
+
+    @property
+    def is_of_letter(self) -> bool:
+        """Whether it says what becomes of a dead letter, which is its source."""
+        return self.kind in ("replay", "discard")
+
+    @property
+    def fills_inbox(self) -> bool:
+        """Whether the target is an object in the inbox of the ledger's own lane."""
+        return self.kind not in ("dead", "discard") and not self.ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +135,11 @@ class Leader:
     fleet: int = 0
 
 
-COUNTERS = (
-    "ticketed",
-    "claimed",
-    "completed",
-    "failed",
-    "retried",
-    "moved",
-    "rescued",
-    "dead",
-    "replayed",
-    "ticked",
-    "discarded",
-    "missing",
-)
+Counter = Literal[
+    "ticketed", "claimed", "completed", "failed", "retried", "moved", "rescued", "dead", "replayed", "buried",
+    "ticked", "discarded", "missing"
+]  # fmt: skip
+"""What a lane counts for ever."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class Failure:
         return cls(
             type(error).__qualname__,
             clip(_text(error)),
-            text[-MAX_TRACEBACK_CHARS:].encode(errors="backslashreplace").decode(),
+            storable(text[-MAX_TRACEBACK_CHARS:]),
             not isinstance(error, NonRetriable),
             _after_s(error),
         )
@@ -65,9 +65,14 @@ def _after_s(error: BaseException) -> float | None:
 
 def _text(error: BaseException) -> str:
     try:
-        return str(error).encode(errors="backslashreplace").decode()  # a name of a file may hold what UTF-8 cannot
+        return storable(str(error))
     except Exception:  # noqa: BLE001 - an exception whose __str__ fails must not cost the message
         return "(its text cannot be told)"
+
+
+def storable(text: str) -> str:
+    """Return the text without what UTF-8 cannot hold: lone surrogates, as names of files have them, become escapes."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def clip(text: str, limit: int = MAX_ERROR_CHARS) -> str:
@@ -113,14 +118,11 @@ class Reservation:
     lane: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A message that will not be tried again: when and why it died, and where it came from."""
+class HasMessage:
+    """What has a message in it, and goes by its id."""
 
+    __slots__ = ()
     message: Message
-    dead_at_ms: int
-    reason: str
-    source: str
 
     @property
     def id(self) -> str:
@@ -136,3 +138,13 @@ class DeadLetter:
     def errors(self) -> tuple[AttemptError, ...]:
         """Every attempt's error that was kept, oldest first."""
         return self.message.errors
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter(HasMessage):
+    """A message that will not be tried again: when and why it died, and where it came from."""
+
+    message: Message
+    dead_at_ms: int
+    reason: str
+    source: str

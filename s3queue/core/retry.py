@@ -30,7 +30,10 @@ class RetryPolicy:
     jitter: float = 0.5
 
     def __post_init__(self) -> None:
-        if not (0 <= self.base_s <= self.cap_s <= 86_400 * 14 and 1 <= self.factor <= 100 and 0 <= self.jitter <= 1):
+        numbers = all(isinstance(each, int | float) for each in (self.base_s, self.factor, self.cap_s, self.jitter))
+        if not numbers or not (
+            0 <= self.base_s <= self.cap_s <= 86_400 * 14 and 1 <= self.factor <= 100 and 0 <= self.jitter <= 1
+        ):
             raise InvalidSetting(
                 f"{self} is not a backoff.",
                 remedy="Use 0 ≤ base_s ≤ cap_s ≤ 14 days, 1 ≤ factor ≤ 100, 0 ≤ jitter ≤ 1.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from s3queue.core.checking import check_number
 from s3queue.core.keys import MAX_LANES, MAX_PRIORITY, group_mark
 from s3queue.core.retry import STRATEGIES, RetryPolicy
 from s3queue.errors import InvalidSetting
@@ -48,19 +49,23 @@ class Settings:
     probed_at_ms: int = 0
 
     def __post_init__(self) -> None:
-        _check("visibility_timeout", self.visibility_timeout_s, 1, MAX_VISIBILITY_S, "seconds")
-        _check("max_attempts", self.max_attempts, 1, 1000, "attempts")
-        _check("dedup_ttl", self.dedup_ttl_s, 1, MAX_DEDUP_S, "seconds")
-        _check("lanes", self.lanes, 1, MAX_LANES, "lanes")
-        _check("result_ttl", self.result_ttl_s, 60, MAX_KEPT_S, "seconds")
-        _check("history_ttl", self.history_ttl_s, 3600, MAX_KEPT_S, "seconds")
+        check_number("visibility_timeout", self.visibility_timeout_s, 1, MAX_VISIBILITY_S)
+        check_number("max_attempts", self.max_attempts, 1, 1000, "attempts", whole=True)
+        check_number("dedup_ttl", self.dedup_ttl_s, 1, MAX_DEDUP_S)
+        check_number("lanes", self.lanes, 1, MAX_LANES, "lanes", whole=True)
+        check_number("lanes_ever", self.lanes_ever, 0, MAX_LANES, "lanes", whole=True)
+        for name in ("lanes_auto", "results", "history"):
+            if type(getattr(self, name)) is not bool:
+                raise InvalidSetting(f"{name} is {getattr(self, name)!r}.", remedy="Use True or False.")
+        check_number("result_ttl", self.result_ttl_s, 60, MAX_KEPT_S)
+        check_number("history_ttl", self.history_ttl_s, 3600, MAX_KEPT_S)
         if self.order not in ORDERS:
             raise InvalidSetting(f"order is {self.order!r}.", remedy=f"Use one of {', '.join(ORDERS)}.")
         if self.strict and self.lanes > 1:
             raise InvalidSetting(
                 f"order is {self.order!r} and lanes is {self.lanes}.", remedy="A strictly ordered queue has one lane."
             )
-        _check("max_payload_bytes", self.max_payload_bytes, 1, 64 << 20, "bytes")
+        check_number("max_payload_bytes", self.max_payload_bytes, 1, 64 << 20, "bytes", whole=True)
         levels = self.priorities
         if not levels or any(type(level) is not int or not 0 <= level <= MAX_PRIORITY for level in levels):
             raise InvalidSetting(f"priorities is {levels!r}.", remedy=f"Use whole numbers from 0 to {MAX_PRIORITY}.")
@@ -91,12 +96,6 @@ class Settings:
     def with_priority(self, priority: int) -> Settings:
         """Return settings in which workers list this level too."""
         return replace(self, priorities=tuple(sorted({*self.priorities, priority}, reverse=True)))
-
-
-def _check(name: str, value: float, low: float, high: float, unit: str) -> None:
-    kinds = int | float if unit == "seconds" else int
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-        raise InvalidSetting(f"{name} is {value!r}.", remedy=f"Use {low} to {high} {unit}.")
 
 
 def to_wire(settings: Settings) -> dict[str, Any]:

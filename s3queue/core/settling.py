@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from s3queue.core.draft import Draft
-from s3queue.core.ledger import Line, Part, ranges_of
+from s3queue.core.ledger import Counter, Line, Part, ranges_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Outcome:
 LEASE_OVER = "its lease was rescued, reset or superseded"
 """The reply to a token that does not hold its ticket, as against one that no longer holds this message of it."""
 
-_COUNTER = {
+_COUNTER: Mapping[str, Counter] = {
     "completed": "completed",
     "retry": "retried",
     "dead": "dead",

@@ -21,7 +21,8 @@ Leave         a worker's lead and assignments end                             �
 Adopt         late arrival → available                                        names were forgotten since it was judged
 Expect        inbox → inbox, where the cursor waits for it                    the cursor has passed it
 Strike        outbox line → done                                              the line is gone already
-Replay        dead → outbox                                                   the letter is being replayed already
+Replay        dead → outbox                                                   the letter has a line already
+Import        staged by another queue → outbox                                –
 Missing       a retry that vanished → missing                                 a ticket or line has it
 Fire          a tick of a schedule → outbox                                   fired before; schedules changed
 Reschedule    ticks judged by schedules as they were → refused                –
@@ -44,7 +45,7 @@ from s3queue.core.draft import Draft
 from s3queue.core.ledger import Ledger
 from s3queue.core.settling import Extend, Handle, Outcome, Release, Settle
 from s3queue.core.ticking import DropTicks, Fire, Reschedule
-from s3queue.core.upkeep import Adopt, Discard, Expect, Forget, Missing, Pause, Prune, Replay, Strike
+from s3queue.core.upkeep import Adopt, Discard, Expect, Import, Missing, Pause, Prune, Replay, Strike
 
 __all__ = [
     "Adopt",
@@ -56,8 +57,8 @@ __all__ = [
     "Expect",
     "Extend",
     "Fire",
-    "Forget",
     "Handle",
+    "Import",
     "Lead",
     "Leave",
     "Listing",

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from s3queue.core.draft import Draft
 from s3queue.core.keys import count_of, group_of, rank_in
-from s3queue.core.ledger import Line, Part
+from s3queue.core.ledger import Counter, Line, Part
 
 SETTLED_KEPT_MS = 3_600_000
 """How long a settled name above the cursor is kept: S3 refuses a signature after 15 minutes, so no copy lands later."""
-_MOVED = {"retry": "retried", "dead": "dead", "replay": "replayed", "tick": "ticked", "move": "moved"}
+MOVING = "it is being replayed already"
+GOING = "it is being discarded already"
+_MOVED: Mapping[str, Counter] = {
+    "retry": "retried",
+    "dead": "dead",
+    "replay": "replayed",
+    "tick": "ticked",
+    "move": "moved",
+}
+STAGED_MS = 3_600_000
+"""How long what was staged may take to get its line; later it may be cleared away, see :mod:`s3queue.protocol.staging`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,7 @@ class Strike:
     def apply(self, draft: Draft, now: int) -> int:
         """Take the lines out and settle their sources."""
         struck = [line for line_id in self.line_ids if (line := draft.strike(line_id, now)) is not None]
-        if any(line.kind == "replay" for line in struck):
+        if any(line.is_of_letter for line in struck):
             draft.forgotten_at_revision = draft.revision  # the letter stands in no line any more: see Replay
         for line in struck:
             if line.id in self.missing:
@@ -100,7 +110,9 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Decide to move dead letters back. Replies with one entry a line: None if decided, else why not.
+    """Decide what becomes of dead letters: moved back, or discarded.
+
+    Replies with one entry a line: None if decided, else why not.
 
     ``judged_at_revision`` is the ledger after which the journal was found not to have the letters; replies with None if
     letters were replayed or discarded since, so that they must be judged anew.
@@ -110,44 +122,37 @@ class Replay:
     judged_at_revision: int
 
     def apply(self, draft: Draft, now: int) -> list[str | None] | None:
-        """Put the moves into the outbox; a letter has one such line at most, as the line's id is the letter's name."""
+        """Put the lines into the outbox; a letter has one such line at most, as the line's id is the letter's name."""
         if draft.forgotten_at_revision > self.judged_at_revision:
             return None
         replies: list[str | None] = []
         for line in self.lines:
-            if line.id in draft.outbox:
-                replies.append("it is being replayed already")
+            standing = draft.outbox.get(line.id)
+            if standing is not None:
+                replies.append(MOVING if standing.kind == "replay" else GOING)
+                continue
+            if line.body and line.decided_at_ms + STAGED_MS < now:
+                replies.append("it was made ready too long ago: try again")
                 continue
             draft.seen(line.source, now)
             draft.add_line(line)
-            draft.count("replayed")
+            draft.count("replayed" if line.kind == "replay" else "buried")
             replies.append(None)
         return replies
 
 
 @dataclass(frozen=True, slots=True)
-class Forget:
-    """Say that these dead letters were seen, before they are deleted: their lines must not write them again.
+class Import:
+    """Take in what the replays of another queue have staged for this lane. Replies with the lines as they stand."""
 
-    Replies with those that are being replayed; ``spares`` says that these are not deleted. ``judged_at_revision`` as in
-    :class:`Replay`; -1: they are deleted, whatever became of them.
-    """
+    lines: tuple[Line, ...]
 
-    letters: tuple[str, ...]
-    spares: bool = False
-    judged_at_revision: int = -1
-
-    def apply(self, draft: Draft, now: int) -> frozenset[str] | None:
-        """Advance the lines that were to write them."""
-        if 0 <= self.judged_at_revision < draft.forgotten_at_revision:
-            return None
-        moving = frozenset(letter for letter in self.letters if letter in draft.outbox)
-        for letter in self.letters:
-            if not (self.spares and letter in moving):
-                draft.seen(letter, now)
-        draft.forgotten_at_revision = draft.revision
-        draft.dirty = True
-        return moving
+    def apply(self, draft: Draft, now: int) -> list[Line]:  # noqa: ARG002 - the face of every request
+        """Put those into the outbox that are not there; a target that is known has been written."""
+        for line in self.lines:
+            if line.id not in draft.outbox:
+                draft.add_line(replace(line, written=draft.known(line.target)))
+        return [draft.outbox[line.id] for line in self.lines]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from s3queue.batches import batched
 from s3queue.core.claiming import CURSOR_MARGIN_MS, RESCUE_MARGIN_MS
 from s3queue.core.keys import ObjectName
 from s3queue.core.transitions import Adopt, Expect
 from s3queue.protocol import journal
 from s3queue.protocol.lane import Lane
+from s3queue.store.port import PER_REQUEST
 
 SLOW_MS = CURSOR_MARGIN_MS - RESCUE_MARGIN_MS
 """How long an object may take from its naming until it lies in the inbox; later the cursor may have passed it. The rest
 of the cursor's margin is for clocks that differ."""
 _JUDGEMENTS = 10
-_PER_REQUEST = 1000
 
 
 def take_in(lane: Lane, listed: Sequence[str]) -> tuple[int, int]:
@@ -31,8 +32,8 @@ def take_in(lane: Lane, listed: Sequence[str]) -> tuple[int, int]:
         settled = journal.read(lane, parts=parts) if strays else set()
         ghosts = [name for name in strays if name in settled]
         late = [name for name in strays if name not in settled]
-        for start in range(0, len(ghosts), _PER_REQUEST):
-            lane.inbox.delete(ghosts[start : start + _PER_REQUEST])
+        for some in batched(ghosts, PER_REQUEST):
+            lane.inbox.delete(some)
         if not late:
             return 0, len(ghosts)
         (adopted,) = committer.commit(Adopt(tuple(late), judged.revision), fresh=True)

@@ -22,8 +22,10 @@ class Stats:
 
     Now: ``pending`` (visible, unclaimed), ``scheduled`` (visible later, retries included), ``processing`` (claimed, of
     which ``stalled`` past their lease), ``dead`` (letters). Ever: ``completed``, ``failed`` (attempts), ``retried``,
-    ``rescued``, ``discarded``, ``missing`` (objects that vanished), ``died``. ``oldest_age_s``: since the oldest pending
-    message became visible.
+    ``rescued``, ``replayed`` (letters, edited and to other queues, too), ``discarded`` (cancelled, truncated, and letters
+    thrown away), ``missing`` (objects that vanished), ``died``. What came in, by producers and from letters of other
+    queues, is completed, discarded, missing, dead or unfinished, or was replayed to another queue. ``oldest_age_s``: since
+    the oldest pending message became visible.
     """
 
     at_ms: int
@@ -122,11 +124,11 @@ def _count_lane(
     for line in ledger.outbox.values():
         if line.kind == "dead":
             add("dead", 0 if line.target in letters else 1)
-        elif line.target not in listed and not line.written:
+        elif line.fills_inbox and line.target not in listed and not line.written:
             add("scheduled" if visible_at_ms_of(line.target) > now else "pending", 1)
-        if line.kind == "replay" and line.source in letters:
+        if line.is_of_letter and line.source in letters:
             add("dead", -1)
-    for counter, name in (("dead", "died"), *((name, name) for name in _EVER)):
+    for counter, name in (("dead", "died"), ("buried", "discarded"), *((name, name) for name in _EVER)):
         add(name, ledger.counters.get(counter, 0))
     return oldest
 

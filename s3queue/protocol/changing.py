@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from s3queue.batches import batched
 from s3queue.core.keys import ObjectName, count_of, group_of, rank_in
 from s3queue.core.ledger import Line
 from s3queue.core.transitions import Cancel, Handle, Move, Recall, Release, Seen
@@ -52,8 +53,7 @@ def change(lanes: Lanes, wanted: Wanted, judge: Judge, apply: Apply) -> Changed:
         else:
             by_lane.setdefault(view.lane, []).append(view)
     for number, some in sorted(by_lane.items()):
-        for start in range(0, len(some), PER_COMMIT):
-            batch = some[start : start + PER_COMMIT]
+        for batch in batched(some, PER_COMMIT):
             for view, reply in zip(batch, apply(lanes.of(number), batch), strict=True):
                 if reply is None:
                     done.append(view.id)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from itertools import groupby, islice
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
 
+from s3queue.batches import batched
 from s3queue.core.codec import decode_letter
 from s3queue.core.keys import lane_of_letter, parse_letter, rank_of
 from s3queue.core.ledger import Line
 from s3queue.core.message import DeadLetter
-from s3queue.core.transitions import Forget, Replay
+from s3queue.core.transitions import Replay
+from s3queue.core.upkeep import GOING
 from s3queue.errors import CorruptObject, InvalidInput, NotFound, S3QueueError
 from s3queue.protocol import frames, journal
 from s3queue.protocol.changing import Changed
 from s3queue.protocol.lane import Lane
-from s3queue.protocol.moves import delete_letters, finish_orphans
-from s3queue.protocol.viewing import batched
+from s3queue.protocol.moves import ORPHANED_MS, finish_orphans
+from s3queue.protocol.staging import Placed, check_bucket, clear, stage
 from s3queue.store.port import fetch, walk
 
 if TYPE_CHECKING:
@@ -28,23 +30,7 @@ _BATCH = 200
 _READ_AT_ONCE = 64
 _PARTS_KEPT = 20_000
 _CLOCKS_DIFFER_MS = 5_000
-COLUMNS: frames.Schema = {
-    "id": "str",
-    "dead_at": frames.UTC_TIME,
-    "enqueued_at": frames.UTC_TIME,
-    "reason": "str",
-    "attempts": "Int64",
-    "error_type": "str",
-    "error_message": "str",
-    "traceback": "str",
-    "worker": "str",
-    "payload": "object",
-    "priority": "Int64",
-    "group": "str",
-    "headers": "object",
-    "source": "str",
-}
-"""The columns of :meth:`DeadLetters.to_dataframe` and their dtypes."""
+_CLEAR_EVERY_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +43,24 @@ class Replayed:
 
 NO_LETTER = "there is no letter of it, or none that can be read"
 GHOST = "it was replayed or discarded before"
-MOVING = "it is being replayed"
+Remake = Callable[[Lane, DeadLetter], Placed]
+"""Takes the lane of a letter and the letter; returns which message to write in its place, and where."""
+
+
+class PartlyChanged(S3QueueError):
+    """What broke off in the middle; ``changed`` is what was done, or refused, before."""
+
+    def __init__(self, changed: Changed, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.changed = changed
+
+
+@dataclass(slots=True)
+class Settled:
+    """Lines that got into their ledgers, and those that did not, with the reason."""
+
+    lines: list[Line] = field(default_factory=list)
+    refused: list[tuple[Line, str]] = field(default_factory=list)
 
 
 def _missing(names: Iterable[str], found: AbstractSet[str]) -> dict[str, str]:
@@ -72,6 +75,7 @@ class DeadLetters:
     def __init__(self, lane: Callable[[int], Lane]) -> None:
         self._lane_of = lane
         self._journal: journal.Parts = {}
+        self._clear_at = float("-inf")
 
     def _lane(self) -> Lane:
         return self._lane_of(0)
@@ -122,66 +126,94 @@ class DeadLetters:
         two do it, or one dies in the middle: the moves stand in the ledger before they are made.
         """
         ids = ids if ids is None or isinstance(ids, str) else list(ids)
-        done = self._replay(list(self._choose(ids, filter)))
+        done = self._replay(self._choose(ids, filter))
         refused = done.refused
         for id_ in [ids] if isinstance(ids, str) else dict.fromkeys(ids or ()):
             if id_ not in done.replayed:
                 refused.setdefault(id_, NO_LETTER)
         return done
 
-    def replay_letters(self, names: Sequence[str]) -> Replayed:
-        """Do what :meth:`replay` does with the letters of these names, which are not listed again: two GETs each."""
-        done = self._replay(list(self._letters(names, None)))
-        return Replayed(done.replayed, _missing(names, {*done.replayed, *done.refused}) | done.refused)
+    def replay_letters(self, names: Sequence[str], remake: Remake | None = None) -> Replayed:
+        """Do what :meth:`replay` does with the letters of these names, which are not listed again: two GETs each.
+
+        ``remake`` makes another message of a letter, which is written in its place; InvalidInput that it raises is why that
+        letter is refused. PartlyChanged, of what failed, tells what was decided before: that is moved whatever comes.
+        """
+        lines: list[Line] = []
+        refused: dict[str, str] = {}
+        broken: S3QueueError | None = None
+        for name, letter in self._letters(names, None):
+            lane = self._lane_of(lane_of_letter(name))
+            try:
+                if remake is None:
+                    lines.append(self._line(lane, name, letter))
+                else:
+                    placed = remake(lane, letter)
+                    line = stage(lane, name, letter.id, placed)
+                    if line.ledger and not lines:
+                        check_bucket(line, lane, placed[0])
+                    lines.append(line)
+            except InvalidInput as error:
+                refused[letter.id] = str(error)
+            except S3QueueError as error:
+                broken = error
+                break
+        done = Settled()
+        try:
+            self._settle(lines, done)
+            if remake is not None:
+                self._clear_staged({lane_of_letter(name) for name in names})
+        except S3QueueError as error:
+            broken = broken or error
+        refused |= {line.message_id: why for line, why in done.refused}
+        moved = tuple(line.message_id for line in done.lines)
+        if broken is not None:
+            raise PartlyChanged(Changed(moved, refused), broken) from broken
+        return Replayed(moved, _missing(names, {*moved, *refused}) | refused)
+
+    def _clear_staged(self, numbers: AbstractSet[int]) -> None:
+        """Clear away what killed replays have staged in vain, now and then."""
+        lane = self._lane()
+        if lane.clock.monotonic() >= self._clear_at:
+            self._clear_at = lane.clock.monotonic() + _CLEAR_EVERY_S
+            for number in sorted(numbers):
+                clear(self._lane_of(number))
 
     def letters(self, names: Iterable[str]) -> Iterator[tuple[str, DeadLetter]]:
         """Yield the letters of these names that are there, each with its name; a GET each."""
         return self._letters(names, None)
 
-    def moving(self, names: Iterable[str]) -> dict[str, str]:
-        """Return, by name, why letters are not to be touched: they are being replayed, or are ghosts of ones that were.
-
-        Two GETs a lane, and one for each part of the journal that was not read before.
-        """
-        found: dict[str, str] = {}
-        gone: set[str] | None = None
-        for number, own in groupby(sorted(names, key=lane_of_letter), lane_of_letter):
-            lane, some = self._lane_of(number), list(own)
-            lane.committer.read()
-            gone = self._gone(lane) if gone is None else gone
-            found |= {name: GHOST for name in some if name in gone}
-            found |= {name: MOVING for name in some if name in lane.committer.ledger.outbox}
-        return found
-
     def discard_letters(self, names: Sequence[str], *, unread: bool = False) -> Changed:
-        """Delete the letters of these names (up to 1000) for good; ``done`` has their names.
+        """Delete the letters of these names for good; ``done`` has their names.
 
         A GET each tells of those that are not there any more; ``unread``: they are not looked at. Those that are being
-        replayed are left alone, and so are those that were, by the journal. Refused ones are by name, too.
+        replayed are left alone, and so are those that were, by the journal. Refused ones are by name, too. PartlyChanged
+        as for :meth:`replay_letters`.
         """
         there = list(names) if unread else [name for name, _ in self._letters(names, None)]
-        gone: list[str] = []
         refused = dict.fromkeys(names, NO_LETTER)
-        for number in sorted({lane_of_letter(name) for name in there}):
-            lane, own = self._lane_of(number), [name for name in there if lane_of_letter(name) == number]
-            taken = self._forget(lane, own)
-            delete_letters(lane, [name for name in own if name not in taken])
-            lane.committer.read()  # a replay decided before the journal had them may have read them
-            taken |= {name: MOVING for name in own if name in lane.committer.ledger.outbox}
-            gone += [name for name in own if name not in taken]
-            refused |= taken
-        return Changed(tuple(gone), {name: why for name, why in refused.items() if name not in gone})
+        for name in there:
+            refused.pop(name, None)
+        done = Settled()
+        try:
+            self._discard(there, done)
+        except S3QueueError as error:
+            raise PartlyChanged(self._discarded(done, refused), error) from error
+        return self._discarded(done, refused)
 
-    def _forget(self, lane: Lane, names: Sequence[str]) -> dict[str, str]:
-        """Write down that these letters will be deleted; return those that will not, as they are or were replayed."""
-        while True:
-            lane.committer.read()
-            judged, ghosts = lane.committer.ledger.revision, self._gone(lane)
-            real = tuple(name for name in names if name not in ghosts)
-            (moving,) = lane.committer.commit(Forget(real, spares=True, judged_at_revision=judged))
-            if moving is not None:
-                found = dict.fromkeys((name for name in names if name in ghosts), GHOST)
-                return found | {name: MOVING for name in names if name in moving}
+    @staticmethod
+    def _discarded(done: Settled, refused: dict[str, str]) -> Changed:
+        """Return what became of the letters; those that were being discarded already are discarded as well."""
+        gone = (*done.lines, *(line for line, why in done.refused if why == GOING))
+        refused |= {line.source: why for line, why in done.refused if why != GOING}
+        return Changed(tuple(line.source for line in gone), refused)
+
+    def _discard(self, names: Sequence[str], done: Settled) -> None:
+        for start in range(0, len(names), _BATCH):
+            now = self._lane().now_ms()
+            parsed = ((name, parse_letter(name)) for name in names[start : start + _BATCH])
+            lines = [Line(name, "discard", name, 0, name, found[1], now) for name, found in parsed if found is not None]
+            self._settle(lines, done)
 
     def _gone(self, lane: Lane) -> set[str]:
         """Return the letters that were replayed or discarded lately; a LIST, and a GET for each part not read before."""
@@ -189,31 +221,48 @@ class DeadLetters:
             self._journal = {}
         return journal.read(lane, letters=True, parts=self._journal)
 
-    def _replay(self, chosen: Sequence[tuple[str, DeadLetter]]) -> Replayed:
+    def _replay(self, chosen: Iterator[tuple[str, DeadLetter]]) -> Replayed:
         """Move the letters, commit by commit."""
-        lane = self._lane()
-        replayed: list[str] = []
-        refused: dict[str, str] = {}
-        for start in range(0, len(chosen), _BATCH):
-            batch = chosen[start : start + _BATCH]
-            for number in sorted({lane_of_letter(name) for name, _ in batch}):
-                own, decided = self._lane_of(number), []
-                for line, reply in self._decide(own, [pair for pair in batch if lane_of_letter(pair[0]) == number]):
-                    if reply is None:
-                        decided.append(line)
-                        replayed.append(line.message_id)
-                        lane.events.emit("message-replayed", id=line.message_id, letter=line.source)
-                    else:
-                        refused[line.message_id] = reply
-                finish_orphans(own, decided)
-        return Replayed(tuple(replayed), refused)
+        done = Settled()
+        for batch in batched(chosen, _BATCH):
+            self._settle(
+                [self._line(self._lane_of(lane_of_letter(name)), name, letter) for name, letter in batch], done
+            )
+        return Replayed(
+            tuple(line.message_id for line in done.lines), {line.message_id: why for line, why in done.refused}
+        )
 
-    def _decide(self, lane: Lane, chosen: Sequence[tuple[str, DeadLetter]]) -> Sequence[tuple[Line, str | None]]:
-        """Put the moves into the ledger, unless they are of ghosts; return each with the reason if it was refused.
+    def _settle(self, lines: Sequence[Line], done: Settled) -> None:
+        """Put lines into the ledgers of their letters' lanes and carry them out.
+
+        What stands in a ledger is in ``done`` whatever fails afterwards: who finds it there carries it out. A line that is
+        refused because another has been left standing finishes that.
+        """
+        for number in sorted({lane_of_letter(line.source) for line in lines}):
+            lane, decided, refused = self._lane_of(number), [], []
+            for line, why in self._decide(lane, [line for line in lines if lane_of_letter(line.source) == number]):
+                if why is None:
+                    decided.append(line)
+                else:
+                    refused.append((line, why))
+            done.lines += decided
+            done.refused += refused
+            for line in decided:
+                if line.kind == "replay":
+                    lane.events.emit("message-replayed", id=line.message_id, letter=line.source)
+            staged = [line.body for line, _ in refused if line.body]
+            if staged:
+                lane.store.delete_many(staged)
+            before_ms, outbox = lane.now_ms() - 2 * ORPHANED_MS, lane.committer.ledger.outbox
+            standing = [outbox[line.id] for line, _ in refused if line.id in outbox]
+            left = [line for line in standing if line.kind == "discard" or line.decided_at_ms < before_ms]
+            finish_orphans(lane, [*decided, *left])
+
+    def _decide(self, lane: Lane, lines: Sequence[Line]) -> Sequence[tuple[Line, str | None]]:
+        """Put the lines into the ledger, unless they are of ghosts; return each with the reason if it was refused.
 
         The journal is read after the ledger, and the judgement is void if letters were replayed or discarded since.
         """
-        lines = [self._line(lane, name, letter) for name, letter in chosen]
         while True:
             lane.committer.read()
             judged = lane.committer.ledger.revision
@@ -246,17 +295,13 @@ class DeadLetters:
 
         Times are UTC; ``error_*``, ``traceback`` and ``worker`` are of the last attempt. Needs pandas; a GET a letter.
         """
-        return frames.to_dataframe(COLUMNS, map(_row, self.each(filter=filter)))
+        rows = (frames.letter_row(letter) | {"source": letter.source} for letter in self.each(filter=filter))
+        return frames.to_dataframe(frames.LETTERS, rows)
 
     def _delete(self, names: Sequence[str]) -> int:
-        gone = 0
-        for number in sorted({lane_of_letter(name) for name in names}):
-            lane, own = self._lane_of(number), [name for name in names if lane_of_letter(name) == number]
-            for start in range(0, len(own), 1000):
-                some = own[start : start + 1000]
-                lane.committer.commit(Forget(tuple(some)), fresh=True)
-                gone += delete_letters(lane, some)
-        return gone
+        done = Settled()
+        self._discard(names, done)
+        return len(done.lines)
 
     def _choose(
         self, ids: str | Iterable[str] | None, chosen: Callable[[DeadLetter], bool] | None
@@ -264,7 +309,7 @@ class DeadLetters:
         if (ids is None) == (chosen is None):
             raise InvalidInput("Say which letters.", remedy="Give ids, or filter=… (lambda letter: True for all).")
         names = self.names() if ids is None else self._named([ids] if isinstance(ids, str) else list(ids))
-        yield from self._letters(names, chosen)
+        yield from self._letters(list(names), chosen)  # as they are now: what is replayed may die again meanwhile
 
     def _named(self, ids: Sequence[str]) -> Iterator[str]:
         wanted = set(ids)
@@ -308,23 +353,3 @@ class DeadLetters:
         return Line(
             id=name, kind="replay", source=name, index=0, target=str(target), message_id=letter.id, decided_at_ms=now
         )
-
-
-def _row(letter: DeadLetter) -> dict[str, Any]:
-    message, last = letter.message, letter.errors[-1] if letter.errors else None
-    return {
-        "id": letter.id,
-        "dead_at": letter.dead_at_ms,
-        "enqueued_at": message.enqueued_at_ms,
-        "reason": letter.reason,
-        "attempts": message.attempts,
-        "error_type": last.type if last else "",
-        "error_message": last.message if last else "",
-        "traceback": last.traceback if last else "",
-        "worker": last.worker if last else "",
-        "payload": letter.payload,
-        "priority": message.priority,
-        "group": message.group or "",
-        "headers": dict(message.headers),
-        "source": letter.source,
-    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from s3queue.core.message import DeadLetter
 from s3queue.protocol.census import STATES
 from s3queue.protocol.viewing import MessageView
 
@@ -38,6 +39,23 @@ MESSAGES: Schema = {
     "key": "str",
 }
 """The columns of :meth:`s3queue.Queue.to_dataframe`."""
+LETTERS: Schema = {
+    "id": "str",
+    "dead_at": UTC_TIME,
+    "enqueued_at": UTC_TIME,
+    "reason": "str",
+    "attempts": "Int64",
+    "error_type": "str",
+    "error_message": "str",
+    "traceback": "str",
+    "worker": "str",
+    "payload": "object",
+    "priority": "Int64",
+    "group": "str",
+    "headers": "object",
+    "source": "str",
+}
+"""The columns of :meth:`s3queue.protocol.dead_letters.DeadLetters.to_dataframe`."""
 
 
 def to_dataframe(schema: Schema, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -89,4 +107,24 @@ def message_row(view: MessageView, max_attempts: int) -> dict[str, Any]:
         "headers": dict(message.headers),
         "lane": view.lane,
         "key": view.key,
+    }
+
+
+def letter_row(letter: DeadLetter | MessageView) -> dict[str, Any]:
+    """Return the row of a dead letter, without ``source``; ``error_*``, ``traceback`` and ``worker`` are of the last attempt."""
+    message, last = letter.message, letter.errors[-1] if letter.errors else None
+    return {
+        "id": letter.id,
+        "dead_at": letter.dead_at_ms,
+        "enqueued_at": message.enqueued_at_ms,
+        "reason": letter.reason,
+        "attempts": message.attempts,
+        "error_type": last.type if last else "",
+        "error_message": last.message if last else "",
+        "traceback": last.traceback if last else "",
+        "worker": last.worker if last else "",
+        "payload": letter.payload,
+        "priority": message.priority,
+        "group": message.group or "",
+        "headers": dict(message.headers),
     }

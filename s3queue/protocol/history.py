@@ -26,6 +26,7 @@ from s3queue.core.kept import (
     parse_history,
 )
 from s3queue.core.keys import visible_at_ms_of
+from s3queue.core.message import storable
 from s3queue.errors import CorruptObject, InvalidSetting, NotFound, PreconditionFailed, S3QueueError
 from s3queue.protocol.frames import UTC_TIME, Schema, to_dataframe
 from s3queue.protocol.lane import Lane
@@ -146,17 +147,12 @@ def _record(lane: Lane, recorded: Recorded) -> HistoryRecord:
         ended_at_ms=ended,
         wait_ms=max(0, started - visible_at_ms_of(delivery.handle.name)),
         run_ms=max(0, ended - started),
-        error_type=_storable(error.type) if error else "",
-        error=_storable(error.message) if error else "",
+        error_type=storable(error.type) if error else "",
+        error=storable(error.message) if error else "",
         worker=lane.worker,
         group=message.group,
         priority=message.priority,
     )
-
-
-def _storable(text: str) -> str:
-    """Return the text without what UTF-8 cannot hold: lone surrogates become escapes."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 class HistoryRecords:
@@ -183,9 +179,7 @@ class HistoryRecords:
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return the records as a pandas DataFrame, a row each; the same columns when there are none. Times are UTC."""
-        times = {name: f"{name}_ms" for name in COLUMNS if name.endswith("_at")}
-        rows = (asdict(record) for record in self)
-        return to_dataframe(COLUMNS, ({**row, **{name: row[field] for name, field in times.items()}} for row in rows))
+        return to_dataframe(COLUMNS, map(record_row, self))
 
     def _merged(self) -> Iterator[HistoryRecord]:
         """Yield in order: an object is read when its first record's turn comes, which its name tells."""
@@ -221,6 +215,11 @@ class HistoryRecords:
         except CorruptObject as error:
             lane.events.emit("error", error=error, doing="reading history")
             return ()
+
+
+def record_row(record: HistoryRecord) -> dict[str, Any]:
+    """Return the row of a record: its fields, and as :data:`COLUMNS` has them its times."""
+    return asdict(record) | {name: getattr(record, f"{name}_ms") for name in COLUMNS if name.endswith("_at")}
 
 
 def first_ended_at_ms(key: str, prefix: str) -> int | None:

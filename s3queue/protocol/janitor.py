@@ -8,12 +8,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
+from s3queue.batches import batched
 from s3queue.core.keys import rank_in
 from s3queue.core.ledger import Ledger
 from s3queue.core.transitions import Prune
 from s3queue.core.upkeep import prunable
 from s3queue.protocol import journal
 from s3queue.protocol.lane import Lane
+from s3queue.store.port import PER_REQUEST
 
 DELETE_AT = 100
 DELETE_AFTER_S = 1.0
@@ -22,7 +24,6 @@ JOURNAL_AT = 250
 JOURNAL_AFTER_S = 60.0
 """Deleted names go to the journal when there are this many, or this long after the first: a PUT each time. Each process
 takes half of it or more, as workers that were woken together would write to the ledger together again."""
-PER_REQUEST = 1000
 _TOUCHED_KEPT = 10_000
 
 
@@ -113,8 +114,7 @@ class Janitor:
     def retire(self, names: list[str]) -> int:
         """Delete, journal and forget settled objects, whoever settled them; return how many were forgotten."""
         forgotten = 0
-        for start in range(0, len(names), PER_REQUEST):
-            some = names[start : start + PER_REQUEST]
+        for some in batched(names, PER_REQUEST):
             left = set(self._lane.inbox.delete(some))
             gone = [name for name in some if name not in left]
             if gone:

@@ -64,6 +64,8 @@ class Standing:
 class Lane:
     """What one process knows of a lane. ``settings`` is a function, as they can change while the process runs.
 
+    ``abroad`` takes the key of another queue's ledger, in the same bucket, and returns that lane, for its books alone.
+
     ``once`` is the store without retries, for a request that must not be sent a second time. ``trouble``: why the lane is
     left alone until ``aside_until`` (monotonic), the others going on.
     """
@@ -82,6 +84,7 @@ class Lane:
     ids: Ids
     codec: PayloadCodec
     naming: Naming
+    abroad: Callable[[str], Lane]
     trouble: CorruptObject | None = None
     aside_until: float = float("-inf")
     _lock: threading.Lock = field(default_factory=threading.Lock)

@@ -7,14 +7,15 @@ written again after it was processed is a ghost that ledger or journal tells fro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from s3queue.core.codec import decode_letter, decode_schedule, encode_letter
-from s3queue.core.keys import MAX_PRIORITY, ObjectName, visible_at_ms_of
+from s3queue.core.keys import MAX_PRIORITY, ObjectName, message_id_at, visible_at_ms_of
 from s3queue.core.ledger import Line
 from s3queue.core.message import DeadLetter, Message
-from s3queue.core.transitions import Strike
+from s3queue.core.transitions import Import, Strike
 from s3queue.errors import CorruptObject, NotFound, PreconditionFailed, S3QueueError
 from s3queue.protocol import journal
 from s3queue.protocol.lane import Lane
@@ -51,17 +52,30 @@ def carry_out(lane: Lane, decided: Iterable[tuple[Line, Message]], since: float)
 
 def finish_orphans(lane: Lane, lines: Sequence[Line]) -> int:
     """Carry out lines with their sources read anew; return how many were struck."""
-    done: list[Line] = []
-    missing: set[str] = set()
+    return _finish(lane, lines)[0]
+
+
+def _finish(lane: Lane, lines: Sequence[Line]) -> tuple[int, set[str]]:
+    """Do that, and return, too, the ids of the lines that are done, whoever struck them."""
+    handed: dict[str, list[Line]] = {}
     for line in lines:
+        if line.ledger:
+            handed.setdefault(line.ledger, []).append(line)
+    done = [line for ledger, own in handed.items() for line in _hand_over(lane, ledger, own)]
+    missing: set[str] = set()
+    struck_by_others: set[str] = set()
+    for line in lines:
+        if line.ledger:
+            continue
         try:
-            if not line.written:
-                _write_target(lane, line, _read_source(lane, line))
+            if line.kind != "discard" and not line.written:
+                _write_anew(lane, line)
         except NotFound as error:
             lane.committer.read()
             if line.id not in lane.committer.ledger.outbox:
-                continue  # somebody else has made the move meanwhile
-            if line.kind != "replay":
+                struck_by_others.add(line.id)  # who have made the move meanwhile
+                continue
+            if line.kind not in ("replay", "import"):
                 # The ledger still needs this object, and a schedule is never deleted: it was nobody of ours.
                 missing.add(line.id)
                 _tell(lane, line, error)
@@ -70,12 +84,58 @@ def finish_orphans(lane: Lane, lines: Sequence[Line]) -> int:
             continue
         done.append(line)
     if not done:
-        return 0
+        return 0, struck_by_others
     _announce(lane, done)
-    delete_letters(lane, [line.source for line in done if line.kind == "replay"])
-    strike = Strike(tuple(line.id for line in done), frozenset(missing))
-    (struck,) = lane.committer.commit(strike, fresh=True)
-    return int(struck)
+    delete_letters(lane, [line.source for line in done if line.is_of_letter])
+    left = set(_delete_staged(lane, done))
+    ids = [line.id for line in done if line.id not in left]
+    (struck,) = lane.committer.commit(Strike(tuple(ids), frozenset(missing)), fresh=True)
+    return int(struck), {*ids, *struck_by_others}
+
+
+def _hand_over(lane: Lane, ledger: str, lines: Sequence[Line]) -> list[Line]:
+    """Let another queue's books have what was staged for it, and return the lines of which that is done.
+
+    *Enter it in those books, write the target, delete what was staged, strike it there*: the target is written only while
+    a line of those books awaits it, so that it is known for written once it was claimed; and what was staged is there as
+    long as that is not sure. Gone, it has been moved before. What fails is told and left to the next.
+    """
+    try:
+        there = lane.abroad(ledger)
+        waiting = [line for line in lines if _is_there(lane, line.body)]
+        done = {line.body for line in lines} - {line.body for line in waiting}
+        if waiting:
+            (entered,) = there.committer.commit(Import(tuple(map(_import, waiting))), fresh=True)
+            done |= _finish(there, entered)[1]
+        return [line for line in lines if line.body in done]
+    except S3QueueError as error:  # that queue may be denied to us, or its ledger unreadable: ours goes on
+        for line in lines:
+            _tell(lane, line, error)
+        return []
+
+
+def _import(line: Line) -> Line:
+    """Return the line that another queue's books have of a replay."""
+    name = ObjectName.parse(line.target)
+    born = message_id_at(name.id, 0) if name is not None else line.message_id
+    return Line(line.body, "import", line.body, 0, line.target, born, line.decided_at_ms)
+
+
+def _is_there(lane: Lane, key: str) -> bool:
+    try:
+        fetch(lane.store, key)
+    except NotFound:
+        return False
+    return True
+
+
+def _delete_staged(lane: Lane, lines: Sequence[Line]) -> Iterator[str]:
+    """Delete what was staged for lines that are done; yield the ids of those of which it is still there."""
+    staged = {line.source if line.kind == "import" else line.body: line.id for line in lines if not line.ledger}
+    staged.pop("", None)
+    keys = list(staged)
+    for start in range(0, len(keys), 1000):
+        yield from (staged[key] for key in lane.store.delete_many(keys[start : start + 1000]))
 
 
 def delete_letters(lane: Lane, names: Sequence[str]) -> int:
@@ -94,7 +154,7 @@ def delete_letters(lane: Lane, names: Sequence[str]) -> int:
 
 def _announce(lane: Lane, lines: Iterable[Line]) -> None:
     """Tell others if any of the moves, whose targets are durable, has made a message visible."""
-    visible = [visible_at_ms_of(line.target) for line in lines if line.kind != "dead"]
+    visible = [visible_at_ms_of(line.target) for line in lines if line.fills_inbox]
     if visible:
         lane.announce(min(visible))
 
@@ -111,6 +171,17 @@ def _read_source(lane: Lane, line: Line) -> Message:
         return lane.inbox.read(line.source)[line.index]
     key = lane.keys.letter(line.source)
     return decode_letter(fetch(lane.store, key).body, key, lane.seal).message
+
+
+def _write_anew(lane: Lane, line: Line) -> None:
+    """Write the target of a line with its source read anew; what was staged is copied as it is."""
+    staged = line.source if line.kind == "import" else line.body
+    if not staged:
+        _write_target(lane, line, _read_source(lane, line))
+        return
+    body = fetch(lane.store, staged).body
+    with suppress(PreconditionFailed):  # it was written before
+        lane.store.put(lane.inbox.key(line.target), body, CREATE)
 
 
 def _write_target(lane: Lane, line: Line, message: Message) -> None:

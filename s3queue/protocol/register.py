@@ -93,3 +93,8 @@ class Register:
         """Change the settings for all processes; they see it within seconds."""
         self.connect()
         return self._record.update(lambda found: change(found or self._wanted)).value or self._wanted
+
+    def serve(self, priority: int) -> None:
+        """Let workers list this priority too; nothing is asked of the store if they do, as far as is known."""
+        if priority not in self.current().priorities:
+            self.change(lambda found: found.with_priority(priority))

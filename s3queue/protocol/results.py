@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from s3queue.core.checking import check_number
 from s3queue.core.kept import Result, decode_result, encode_result
 from s3queue.core.keys import is_message_id, letter_name, parse_letter
 from s3queue.errors import (
     CorruptObject,
     InvalidName,
-    InvalidSetting,
     NoResult,
     NotFound,
     OutcomeUnknown,
@@ -62,8 +62,7 @@ def read(lane: Lane, message_id: str, wait_s: float) -> Any:
     """
     if not is_message_id(message_id):
         raise InvalidName(f"{message_id!r} is no message's id.", remedy="Use what enqueue returned.")
-    if isinstance(wait_s, bool) or not isinstance(wait_s, int | float) or not 0 <= wait_s <= MAX_WAIT_S:
-        raise InvalidSetting(f"wait is {wait_s!r}.", remedy=f"Use 0 to {MAX_WAIT_S} seconds.")
+    check_number("wait", wait_s, 0, MAX_WAIT_S)
     key, clock = lane.keys.result(message_id), lane.clock
     deadline, pause = clock.monotonic() + wait_s, _FIRST_PAUSE_S
     while True:

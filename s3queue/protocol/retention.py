@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from s3queue.batches import batched
 from s3queue.core.kept import HOUR_MS, decode_result
 from s3queue.core.keys import is_message_id
 from s3queue.core.message import Reservation
@@ -158,5 +159,4 @@ def clear(lane: Lane, older_than_ms: int | None) -> int:
         lane.events.emit("error", error=error, doing="forgetting deduplication keys")
 
     keys = list(walk(lane.store, lane.keys.dedup))
-    pages = (keys[start : start + PAGE] for start in range(0, len(keys), PAGE))
-    return sum(forgetting.forget_all(lane, page, chosen, tell) for page in pages)
+    return sum(forgetting.forget_all(lane, page, chosen, tell) for page in batched(keys, PAGE))

@@ -14,10 +14,10 @@ from s3queue.core.upkeep import prunable
 from s3queue.errors import CorruptObject, NotFound
 from s3queue.protocol import journal
 from s3queue.protocol.arrivals import take_in
-from s3queue.protocol.janitor import PER_REQUEST, Janitor
+from s3queue.protocol.janitor import Janitor
 from s3queue.protocol.lane import Lane
 from s3queue.protocol.moves import ORPHANED_MS, finish_orphans
-from s3queue.store.port import fetch
+from s3queue.store.port import delete_all, fetch
 
 SWEEP_INTERVAL_S = 30.0
 LEFT_BEHIND_MS = 120_000
@@ -134,9 +134,7 @@ class Sweeper:
         except CorruptObject as error:
             self._lane.events.emit("error", error=error, doing="looking for ghosts of dead letters")
             return
-        keys = [self._lane.keys.letter(name) for name in sorted(gone)]
-        for start in range(0, len(keys), PER_REQUEST):
-            self._lane.store.delete_many(keys[start : start + PER_REQUEST])
+        delete_all(self._lane.store, [self._lane.keys.letter(name) for name in sorted(gone)])
         if gone:
             journal.expire(self._lane, letters=True)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from s3queue.core.keys import MAX_MESSAGES_PER_OBJECT
+from s3queue.batches import batched
 from s3queue.core.transitions import Discard
 from s3queue.protocol import census
 from s3queue.protocol.lanes import Agents
+
+_PER_COMMIT = 1000
+"""How many objects one commit discards."""
 
 
 def truncate(agents: Agents) -> int:
@@ -14,9 +17,8 @@ def truncate(agents: Agents) -> int:
     agents.sweeper.sweep()
     (gone,) = lane.committer.commit(Discard(in_flight=True), fresh=True)
     names = list(census.lane_names(lane))
-    for start in range(0, len(names), MAX_MESSAGES_PER_OBJECT):
-        some = tuple(names[start : start + MAX_MESSAGES_PER_OBJECT])
-        (count,) = lane.committer.commit(Discard(some), fresh=True)
+    for some in batched(names, _PER_COMMIT):
+        (count,) = lane.committer.commit(Discard(tuple(some)), fresh=True)
         gone += count
         janitor.note(some)
     janitor.note(lane.committer.ledger.settled)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from typing import Any, TypeVar
 
+from s3queue.batches import batched
 from s3queue.core.codec import decode_letter
 from s3queue.core.keys import ObjectName, count_of, lane_of_letter, parse_letter, visible_at_ms_of
 from s3queue.core.ledger import Ledger, Line, Part, Ticket
-from s3queue.core.message import AttemptError, Message
+from s3queue.core.message import HasMessage, Message
 from s3queue.errors import CorruptObject, InvalidSetting, NotFound, S3QueueError
 from s3queue.protocol.census import STATES, lane_names, letter_names
 from s3queue.protocol.lane import Lane
@@ -19,11 +18,10 @@ from s3queue.store.port import fetch
 
 _AT_ONCE = 64
 """How many objects are read at a time, so that memory holds no more than those."""
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class MessageView:
+class MessageView(HasMessage):
     """A message as it stands: what it is, where it lies, who has it. Times are store time in ms, 0 for none.
 
     ``state``: one of :data:`~s3queue.protocol.census.STATES`. ``name`` and ``index``: which message of which object
@@ -50,21 +48,6 @@ class MessageView:
     rescues: int = 0
     line: str = ""
     seen_at_ms: int = 0
-
-    @property
-    def id(self) -> str:
-        """The id of the message."""
-        return self.message.id
-
-    @property
-    def payload(self) -> Any:
-        """The payload of the message."""
-        return self.message.payload
-
-    @property
-    def errors(self) -> tuple[AttemptError, ...]:
-        """Every attempt's error that was kept, oldest first."""
-        return self.message.errors
 
     def is_stalled(self, now: int) -> bool:
         """Whether it is claimed past the end of its lease at ``now`` (store time in ms)."""
@@ -125,7 +108,7 @@ def find(lanes: Sequence[Lane], ids: Sequence[str], states: Sequence[str] = STAT
         (likely if _may_hold(plan, wanted, born) else others).append(plan)
     found: dict[str, MessageView] = {}
     for plans in (likely, others):
-        for some in batched(iter(plans), _AT_ONCE):
+        for some in batched(plans, _AT_ONCE):
             if len(found) == len(wanted):
                 return found
             for views in some[0].lane.spread(_read, some):
@@ -156,12 +139,6 @@ def _plans(lanes: Sequence[Lane], states: Sequence[str]) -> list[_Read]:
 
 def _states_of(plan: _Read) -> set[str]:
     return {spot.state for spot in (plan.rest, *plan.spots.values()) if spot is not None}
-
-
-def batched(items: Iterator[T], size: int) -> Iterator[list[T]]:
-    """Yield lists of up to ``size`` items."""
-    while some := list(islice(items, size)):
-        yield some
 
 
 def _letters(lanes: Sequence[Lane]) -> dict[str, Lane]:
@@ -203,8 +180,9 @@ def _held(ledger: Ledger, now: int) -> Iterator[tuple[Part, _Spot]]:
 def _moving(lane: Lane, ledger: Ledger, listed: set[str], letters: dict[str, Lane], now: int) -> Iterator[_Read]:
     """Yield the sources of moves that were decided and are not made yet: their messages count as where they go."""
     for line in ledger.outbox.values():
-        if line.kind == "replay":
-            if letters.pop(line.source, None) is not None and line.target not in listed and not line.written:
+        if line.is_of_letter:
+            waits = line.fills_inbox and line.target not in listed and not line.written
+            if letters.pop(line.source, None) is not None and waits:
                 yield _Read(lane, line.source, letter=True, rest=_Spot("pending", line.decided_at_ms, line=line))
         elif line.kind == "dead" and line.target not in letters:
             yield _Read(lane, line.source, spots={line.index: _Spot("dead", 0, line=line)})

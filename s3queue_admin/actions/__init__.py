@@ -5,7 +5,20 @@
 
 from s3queue_admin.actions.auditing import audit, entry_of
 from s3queue_admin.actions.model import VERBS, AuditEntry, Cost, Result, Sample
-from s3queue_admin.actions.planning import LIMIT, Plan, plan
+from s3queue_admin.actions.planning import LIMIT, Plan, paced, plan
 from s3queue_admin.actions.undoing import undo
 
-__all__ = ["LIMIT", "VERBS", "AuditEntry", "Cost", "Plan", "Result", "Sample", "audit", "entry_of", "plan", "undo"]
+__all__ = [
+    "LIMIT",
+    "VERBS",
+    "AuditEntry",
+    "Cost",
+    "Plan",
+    "Result",
+    "Sample",
+    "audit",
+    "entry_of",
+    "paced",
+    "plan",
+    "undo",
+]

@@ -14,14 +14,16 @@ from s3queue.core.keys import lane_of_letter, parse_letter
 from s3queue.core.settings import policy_from_wire, to_wire
 from s3queue.errors import InvalidInput, OutcomeUnknown, S3QueueError, StoreUnavailable
 from s3queue.protocol.changing import PER_COMMIT, Changed
+from s3queue.protocol.dead_letters import PartlyChanged
 from s3queue.protocol.locks import Lock
 from s3queue.protocol.viewing import MessageView
 from s3queue.queue import Queue
 from s3queue.store.metered import Counts, Meter
-from s3queue_admin.actions import replaying
+from s3queue_admin.actions import moving, replaying
 from s3queue_admin.actions.auditing import PART, Trail, whoami
 from s3queue_admin.actions.model import VERBS, Cost, Progress, Result, Stop, never
 from s3queue_admin.actions.options import describe
+from s3queue_admin.actions.shared import SHARED, take_away
 
 if TYPE_CHECKING:
     from s3queue_admin.actions.planning import Plan
@@ -34,8 +36,8 @@ T = TypeVar("T", MessageView, str)
 _AUDIT = Cost(put=2)
 _PER_BATCH: Final[Mapping[str, Cost]] = {
     "replay": Cost(put=3, list=1, post=1, get=3),
-    "discard": Cost(put=2, post=1, get=1),
-    "purge": Cost(put=2, post=1, get=1),
+    "discard": Cost(put=3, list=1, post=1, get=3),
+    "purge": Cost(put=3, list=1, post=1, get=3),
     "cancel": Cost(put=1, get=1, post=1),
     "reprioritise": Cost(put=2, get=2),
     "delay": Cost(put=2, get=2),
@@ -48,11 +50,13 @@ _EACH: Final[Mapping[str, Cost]] = {
     "reprioritise": Cost(put=1),
     "delay": Cost(put=1),
 }
-EDITED_AT_ONCE: Final = 20
-_EDITED = Cost(put=3, get=5)
-"""What a letter costs that becomes a new message: enqueued under a reservation."""
-_EDITED_BATCH = Cost(put=2, get=8, list=2, post=1)
-"""What it costs to discard the letters of a batch that have become new messages."""
+EDITED_AT_ONCE: Final = 50
+_EDITED = Cost(put=2, get=2)
+"""What a letter costs that becomes a new message: that is staged, then written to its place."""
+_EDITED_BATCH = Cost(put=3, get=3, list=1, post=2)
+_MOVED = Cost(get=1)
+"""What a letter costs more that goes to another queue, whose books must have it, too."""
+_MOVED_BATCH = Cost(put=2, get=3)
 
 
 def is_edited(options: Mapping[str, Any]) -> bool:
@@ -65,17 +69,22 @@ def estimate(plan: Plan) -> Cost:
     lanes = plan.queue.connect().register.current().lanes_served
     if plan.verb in ("pause", "resume"):
         return Cost(put=1, get=1).times(lanes) + _AUDIT
+    if plan.verb in SHARED:
+        return Cost(put=1, get=2, list=int(plan.verb == "unschedule")) + _AUDIT
     if plan.verb in ("configure", "undo"):
         return Cost(put=1, get=1, list=1).times(max(plan.count, 1)) + _AUDIT
     count = plan.count
     if plan.verb == "replay" and is_edited(plan.options):
-        batches = -(-count // _batch_size(plan))
-        return _EDITED.times(count) + _EDITED_BATCH.times(batches) + _AUDIT + Cost(put=2, get=1)
+        batches, moved = -(-count // _batch_size(plan)), plan.options.get("to") is not None
+        each, batch = (_EDITED + _MOVED, _EDITED_BATCH + _MOVED_BATCH) if moved else (_EDITED, _EDITED_BATCH)
+        return each.times(count) + batch.times(batches) + _AUDIT + Cost(put=2, get=1, list=1)
     batches = -(-count // _batch_size(plan))
     parts = Cost(put=-(-count // PART)) if plan.verb in ("discard", "purge") else Cost()
     locked = Cost(put=2, get=1) if VERBS[plan.verb] == ("dead",) else Cost()
-    cost = _EACH.get(plan.verb, Cost()).times(count) + _PER_BATCH[plan.verb].times(batches)
-    return cost + parts + locked + _AUDIT
+    commits = -(-count // PER_COMMIT) if plan.verb == "purge" else batches
+    cost = _EACH.get(plan.verb, Cost()).times(count) + _PER_BATCH[plan.verb].times(commits)
+    read = len({(view.lane, view.name) for view in plan.views}) if plan.verb in ("reprioritise", "delay") else 0
+    return cost + parts + locked + _AUDIT + Cost(get=read)
 
 
 def _batch_size(plan: Plan) -> int:
@@ -84,7 +93,7 @@ def _batch_size(plan: Plan) -> int:
         return PART
     per_s, most = plan.options.get("per_s"), PER_COMMIT
     if plan.verb == "replay" and is_edited(plan.options):
-        most = EDITED_AT_ONCE  # one after the other: the lock is to last
+        most = EDITED_AT_ONCE  # staged one after the other: the lock is to last
     return min(most, max(1, int(per_s))) if per_s else most
 
 
@@ -186,7 +195,9 @@ def _locked(plan: Plan) -> Iterator[Lock | None]:
 
 def _carry_out(run: Run, trail: Trail) -> None:
     plan = run.plan
-    if plan.verb in ("pause", "resume", "configure"):
+    if plan.verb in SHARED:
+        take_away(plan.queue, plan.verb, plan.options, run.tally)
+    elif plan.verb in ("pause", "resume", "configure"):
         change_queue(plan.queue, plan.verb, plan.options, run.tally)
     elif plan.verb == "undo":
         from s3queue_admin.actions.undoing import carry_out  # which makes plans, too
@@ -205,6 +216,8 @@ def change_queue(queue: Queue, verb: str, options: Mapping[str, Any], tally: Tal
         queue.configure(**options)
         after = settings_of(queue)
         changed = [name for name, value in after.items() if before.get(name) != value]
+        if "lanes_auto" in changed and "lanes" not in changed:
+            changed.append("lanes")  # how many there are has to be said to take auto back
         tally.before, tally.after = ({name: side.get(name) for name in changed} for side in (before, after))
         return
     committer = queue.connect().lane.committer
@@ -246,17 +259,17 @@ def _change(plan: Plan, trail: Trail) -> Callable[[Sequence[Any]], Changed]:
     queue, options = plan.queue, plan.options
     match plan.verb:
         case "replay" if is_edited(options):
-            return partial(replaying.anew, queue, options)
+            return partial(replaying.anew, queue, options, plan.redactor)
         case "replay":
-            return partial(replaying.plain, queue)
+            return partial(replaying.as_they_are, queue)
         case "discard" | "purge":
             return partial(_discard, queue, trail, unread=plan.verb == "purge")
         case "cancel":
             return partial(queue.cancel, claimed=options.get("claimed", True))
         case "reprioritise":
-            return partial(queue.reprioritise, priority=options["priority"])
+            return partial(moving.move, queue, partial(queue.reprioritise, priority=options["priority"]))
         case "delay":
-            return partial(queue.postpone, delay=options["seconds"])
+            return partial(moving.move, queue, partial(queue.postpone, delay=options["seconds"]))
         case "reset":
             return partial(queue.reset, lapsed=options.get("lapsed", False))
         case _:
@@ -264,13 +277,24 @@ def _change(plan: Plan, trail: Trail) -> Callable[[Sequence[Any]], Changed]:
 
 
 def _discard(queue: Queue, trail: Trail, names: Sequence[str], *, unread: bool) -> Changed:
-    found = queue.dlq.discard_letters(names, unread=unread)
-    refused = {id_of_letter(name): why for name, why in found.refused.items()}
-    changed = Changed(tuple(map(id_of_letter, found.done)), refused)
+    """Discard letters that the trail names, before and after: undoing must know them, whoever dies in between."""
+    part = trail.part(names)
+    broken: S3QueueError | None = None
     try:
-        trail.part(found.done)
-    except S3QueueError as error:  # they are gone all the same
-        raise replaying.PartlyChanged(changed, error) from error
+        found = queue.dlq.discard_letters(names, unread=unread)
+    except PartlyChanged as error:
+        broken, found = error, error.changed
+    left = [name for name in names if name in found.refused]
+    changed = Changed(
+        tuple(map(id_of_letter, found.done)), {id_of_letter(name): why for name, why in found.refused.items()}
+    )
+    try:
+        if left:
+            trail.left(part, left)
+    except S3QueueError as error:
+        broken = broken or error
+    if broken is not None:
+        raise PartlyChanged(changed, broken.__cause__ or broken) from (broken.__cause__ or broken)
     return changed
 
 

@@ -2,7 +2,8 @@
 
 ``audit/{ms}-{id}.json`` is written before anything is changed: what cannot be written down is not done.
 ``audit/{ms}-{id}.result.json`` tells what came of it. ``audit/{ms}-{id}.part-{number}.json`` name the letters that a
-discard has deleted, a thousand each, for :mod:`.undoing`. All are bounded: texts are cut, lists end with a count.
+discard is about to delete, up to a thousand each, for :mod:`.undoing`; ``….part-{number}.left.json`` those of them that it
+has left alone. All are bounded: texts are cut, lists end with a count.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, Final
 
 from s3queue.clock import to_datetime, to_ms
 from s3queue.core.document import dump, is_a, read
-from s3queue.core.message import clip
+from s3queue.core.message import clip, storable
 from s3queue.errors import CorruptObject, NotFound, S3QueueError
 from s3queue.protocol.lane import Lane
 from s3queue.queue import Queue
@@ -35,7 +36,8 @@ MAX_IDS: Final = 1_000
 MAX_REFUSALS: Final = 200
 MAX_OPTIONS: Final = 20_000
 PART: Final = 1_000
-_NAME = re.compile(r"([0-9]{13}-[0-9a-z]{20})(\.result|\.part-[0-9]{6})?\.json")
+LEFT: Final = ".left.json"
+_NAME = re.compile(r"([0-9]{13}-[0-9a-z]{20})(\.result|\.part-[0-9]{6}(?:\.left)?)?\.json")
 
 
 def whoami() -> str:
@@ -49,7 +51,7 @@ def whoami() -> str:
 
 def clean(text: object, limit: int) -> str:
     """Return a text as it can be stored: without what UTF-8 cannot hold, and cut."""
-    return clip(str(text).encode(errors="backslashreplace").decode(), limit)
+    return clip(storable(str(text)), limit)
 
 
 class Trail:
@@ -80,11 +82,15 @@ class Trail:
         self._write("", fields)
         return self.id
 
-    def part(self, names: Sequence[str]) -> None:
-        """Write down the letters deleted since the last part."""
-        for start in range(0, len(names), PART):
-            self._parts += 1
-            self._write(f".part-{self._parts:06}", {"letters": list(names[start : start + PART])})
+    def part(self, names: Sequence[str]) -> int:
+        """Write down letters (up to :data:`PART`) that are about to be deleted, and return the number of that part."""
+        self._parts += 1
+        self._write(f".part-{self._parts:06}", {"at_ms": self._lane.now_ms(), "letters": list(names)})
+        return self._parts
+
+    def left(self, part: int, names: Sequence[str]) -> None:
+        """Write down which letters of a part were left alone."""
+        self._write(f".part-{part:06}.left", {"at_ms": self._lane.now_ms(), "letters": list(names)})
 
     def end(self, result: Result) -> None:
         """Write down what came of it."""
@@ -149,13 +155,24 @@ def entry_of(queue: Queue, id_: str) -> AuditEntry:
     return _read(queue.connect().lane, root, id_, has_result=None)
 
 
-def parts_of(queue: Queue, id_: str) -> Iterator[str]:
-    """Yield the names of the letters that an action has deleted."""
+def parts_of(queue: Queue, id_: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield when (store time in ms), and which letters an action was about to delete, without those that it left alone."""
     lane = queue.connect().lane
     prefix = f"{lane.keys.root}audit/{id_}.part-"
-    for key in walk(lane.store, prefix):
-        found = fetch(lane.store, key)
-        yield from read("audit", found.body, key, lambda wire: [str(name) for name in is_a(wire["letters"], list)])
+    keys = dict.fromkeys(walk(lane.store, prefix))
+
+    def letters(key: str) -> tuple[int, list[str]]:
+        body = fetch(lane.store, key).body
+        return read(
+            "audit", body, key, lambda wire: (int(wire.get("at_ms", 0)), list(map(str, is_a(wire["letters"], list))))
+        )
+
+    for key in keys:
+        if not key.endswith(LEFT):
+            left = key.removesuffix(".json") + LEFT
+            at_ms, names = letters(key)
+            alone = set(letters(left)[1]) if left in keys else set()
+            yield at_ms, [name for name in names if name not in alone]
 
 
 def _entries(queue: Queue, since: datetime | None, until: datetime | None) -> Iterator[AuditEntry]:

@@ -21,6 +21,8 @@ VERBS: Final[Mapping[str, tuple[str, ...]]] = {
     "pause": (),
     "resume": (),
     "configure": (),
+    "unlock": (),
+    "unschedule": (),
     "undo": (),
 }
 """What can be done, and the states of the messages that each is about; none: it is about the queue."""

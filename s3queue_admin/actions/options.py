@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from s3queue.core.keys import rank_of
+from s3queue.core.keys import check_lock_name, check_schedule_name, rank_of
 from s3queue.core.payload import check_payload
+from s3queue.core.retry import RetryPolicy
+from s3queue.core.settings import policy_to_wire
 from s3queue.errors import InvalidInput
 from s3queue.options import make_settings, visible_at_ms
 from s3queue.queue import Queue
@@ -19,6 +21,8 @@ _OPTIONS: Final[Mapping[str, frozenset[str]]] = {
     "delay": frozenset({"seconds"}),
     "reset": frozenset({"lapsed"}),
     "cancel": frozenset({"claimed"}),
+    "unlock": frozenset({"name", "token"}),
+    "unschedule": frozenset({"name"}),
 }
 
 
@@ -41,6 +45,10 @@ def check_options(verb: str, options: Mapping[str, Any]) -> None:
         rank_of(_needed(verb, options, "priority"))
     if verb == "delay":
         visible_at_ms(0, _needed(verb, options, "seconds"), None)
+    if verb == "unlock":
+        check_lock_name(_needed(verb, options, "name"))
+    if verb == "unschedule":
+        check_schedule_name(_needed(verb, options, "name"))
     if verb == "replay":
         _check_replay(options)
 
@@ -76,6 +84,8 @@ def describe(options: Mapping[str, Any]) -> dict[str, Any]:
 def _describe(value: Any) -> Any:
     if isinstance(value, Queue):
         return value.name
+    if isinstance(value, RetryPolicy):
+        return policy_to_wire(value)
     if callable(value):
         return getattr(value, "__qualname__", type(value).__name__)
     return value

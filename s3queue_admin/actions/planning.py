@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
+from sys import intern
 from typing import Any, Final, Protocol
 
-from s3queue.clock import to_datetime
+from s3queue.clock import to_datetime, to_ms
 from s3queue.core.keys import is_message_id, parse_letter
 from s3queue.errors import InvalidInput
 from s3queue.protocol.changing import IS_DEAD, NOT_THERE
@@ -22,8 +23,9 @@ from s3queue_admin.text import Redactor
 
 SAMPLE: Final = 5
 LIMIT: Final = 100_000
-"""How many messages a plan has at most unless told: it keeps them in memory, about a kilobyte each and its payload."""
+"""How many messages a plan has at most unless told: it keeps of each what it takes to find it again, half a kilobyte."""
 MANY: Final = 1_000
+_NONE: Final[dict[str, str]] = {}
 _WAITS = ("pending", "scheduled", "processing")
 
 
@@ -45,7 +47,7 @@ Where = Chooses | str | Iterable[str] | None
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """An action before it is done. ``count`` messages are meant (``views``, or dead ``letters`` by name).
+    """An action before it is done. ``count`` messages are meant (``views``, or dead ``letters`` by name; both bare of payloads).
 
     ``refused``: ids that were asked for and cannot be. ``cost`` and ``usd``: about what it will take. ``more``: others match
     and are not in this plan. A dry run is a plan that is not applied.
@@ -95,11 +97,12 @@ def plan(
 ) -> Plan:
     """Return what doing ``verb`` would mean: which messages, which requests. Reads what the filter has to see.
 
-    ``where``: a filter, an id or ids; not for ``purge`` (all dead letters), ``pause``, ``resume`` and ``configure``.
+    ``where``: a filter, an id or ids; not for ``purge`` (all dead letters) nor what is about the queue.
     ``queue``: opened for writing if the plan is to be applied. Options by verb: ``replay`` (``payload``, ``patch`` (an
     RFC 7396 merge patch), ``edit`` (a function of the payload), ``to`` (another queue), ``per_s``), ``reprioritise``
     (``priority``), ``delay`` (``seconds`` from now), ``reset`` (``lapsed``: only ended leases), ``cancel`` (``claimed``),
-    ``configure`` (settings as for the queue). Raises InvalidInput for what cannot be meant.
+    ``unlock`` (``name``, ``token``), ``unschedule`` (``name``), ``configure`` (settings as for the queue).
+    Raises InvalidInput for what cannot be meant.
     """
     hides = redactor or Redactor()
     check_options(verb, options)
@@ -115,6 +118,16 @@ def plan(
         made = _with_messages(made, where, limit, now_ms)
     cost = applying.estimate(made)
     return replace(made, cost=cost, usd=cost.usd(prices), warnings=tuple(_warnings(made, now_ms)))
+
+
+def paced(made: Plan, per_s: float, *, prices: Prices = S3_STANDARD) -> Plan:
+    """Return a plan to replay at that many messages a second; InvalidInput if that cannot be."""
+    options = {**made.options, "per_s": per_s}
+    check_options(made.verb, options)
+    again = replace(made, options=options)
+    cost = applying.estimate(again)
+    warnings = tuple(_warnings(again, to_ms(made.planned_at)))
+    return replace(again, cost=cost, usd=cost.usd(prices), warnings=warnings)
 
 
 def _say(where: Where) -> str:
@@ -157,8 +170,9 @@ def _with_messages(made: Plan, where: Where, limit: int, now_ms: int) -> Plan:
         )
     admits: Callable[[str], bool] | None = getattr(where, "admits", None)
     views = made.queue.messages(*states) if admits is None or admits(made.queue.name) else iter(())
-    chosen = list(islice((view for view in views if where.matches(view, now_ms)), limit + 1))
-    return replace(_with(made, chosen[:limit]), more=len(chosen) > limit)
+    chosen = (view for view in views if where.matches(view, now_ms))
+    planned = _with(made, islice(chosen, limit))
+    return replace(planned, more=next(chosen, None) is not None)
 
 
 def _by_ids(made: Plan, ids: list[str]) -> Plan:
@@ -179,18 +193,28 @@ def _by_ids(made: Plan, ids: list[str]) -> Plan:
     return _with(replace(made, where=where, refused=refused), chosen)
 
 
-def _with(made: Plan, chosen: list[MessageView]) -> Plan:
-    """Keep of dead letters the names, of others what was seen; and some of them to show."""
-    sample = tuple(_sample(view, made.redactor) for view in chosen[:SAMPLE])
-    if VERBS[made.verb] != ("dead",):
-        return replace(made, views=tuple(chosen), sample=sample)
-    letters, early = [], dict(made.refused)
+def _with(made: Plan, chosen: Iterable[MessageView]) -> Plan:
+    """Keep of dead letters the names, of others what was seen, without payload; and some of them to show."""
+    sample: list[Sample] = []
+    views: list[MessageView] = []
+    letters: list[str] = []
+    early = dict(made.refused)
     for view in chosen:
-        if parse_letter(view.name) is not None:
+        if len(sample) < SAMPLE:
+            sample.append(_sample(view, made.redactor))
+        if VERBS[made.verb] != ("dead",):
+            views.append(_bare(view))
+        elif parse_letter(view.name) is not None:
             letters.append(view.name)
         else:
             early[view.id] = "it has just died, and its letter is not written yet: try again"
-    return replace(made, letters=tuple(letters), sample=sample, refused=early)
+    return replace(made, views=tuple(views), letters=tuple(letters), sample=tuple(sample), refused=early)
+
+
+def _bare(view: MessageView) -> MessageView:
+    """Return what says which message was seen, where, and who has it: what it holds is read again when it is moved."""
+    message = replace(view.message, payload=None, errors=(), headers=_NONE, retry=None)
+    return replace(view, message=message, key="", name=intern(view.name))
 
 
 def _sample(view: MessageView, redactor: Redactor) -> Sample:
@@ -215,5 +239,9 @@ def _warnings(made: Plan, now_ms: int) -> Iterable[str]:
         yield "Edited or moved to another queue, they become new messages, with new ids and no errors of the past."
     if made.verb in ("discard", "purge") and made.count:
         yield "What is discarded can be had back only where the bucket keeps versions (undo)."
+    if made.verb == "unlock":
+        yield "A holder that lives goes on until its next renewal: break locks of the dead, or where tokens are checked."
+    if made.verb == "unschedule":
+        yield "What was enqueued stays; a process that says the schedule when it starts makes it anew."
     if made.verb in ("replay", "reset", "release") and made.queue.connect().lane.committer.ledger.paused:
         yield "The queue is paused: nothing of it is processed before it is resumed."

@@ -43,6 +43,9 @@ from s3queue_admin.text import Redactor
 
 SLACK_MS: Final = 5_000
 """How far the times of versions, whole seconds of the store's clock, may lie from those of the audit trail."""
+KILLED_MS: Final = int(applying.LOCK_TTL_S * 1000)
+"""How long after the last letters that a killed action was about to delete these are taken for deleted by it: until others
+may act on letters, and by when sweeps have carried out what it had decided."""
 WHY_NOT: Final[Mapping[str, str]] = {
     "replay": "workers may have the messages by now; cancel what still waits",
     "cancel": "the messages are gone with their objects; enqueue them anew",
@@ -50,6 +53,8 @@ WHY_NOT: Final[Mapping[str, str]] = {
     "release": "the claims are void, and the messages may be claimed again",
     "reprioritise": "it does not say what each was before; reprioritise them again",
     "delay": "it does not say what each was before; delay them again",
+    "unlock": "its holder has lost it; whoever wants the lock takes it anew",
+    "unschedule": "schedule it again: the entry says how it was",
     "undo": "do the action again instead",
 }
 NOT_KEPT = "the bucket keeps no version of it"
@@ -73,7 +78,8 @@ def undo(
     made = Plan(queue, "undo", f"{found.verb} {found.id}", {"entry": found.id}, to_datetime(now_ms), redactor=hides)
     if found.verb in ("discard", "purge"):
         versioned(queue.connect().store).versions(queue.connect().keys.dlq, limit=1)
-        letters = tuple(islice(parts_of(queue, found.id), LIMIT + 1))
+        parts = parts_of(queue, found.id)
+        letters = tuple(islice((name for _, names in parts for name in names), LIMIT + 1))
         made = replace(made, letters=letters[:LIMIT], more=len(letters) > LIMIT)
     else:
         _back(queue, found)
@@ -102,6 +108,9 @@ def carry_out(run: applying.Run) -> None:
     plan = run.plan
     entry = entry_of(plan.queue, str(plan.options["entry"]))
     if entry.verb in ("discard", "purge"):
+        if entry.ended_at is None or entry.error:  # it broke off, and what it had decided was done by others
+            last_ms = max((at_ms for at_ms, _ in parts_of(plan.queue, entry.id)), default=to_ms(entry.at))
+            entry = replace(entry, ended_at=to_datetime(last_ms + KILLED_MS))
         run.each(plan.letters, partial(restore, plan.queue, entry), applying.id_of_letter)
     else:
         verb, options = _back(plan.queue, entry)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -29,8 +29,8 @@ from s3queue.core.transitions import (
     DropTicks,
     Extend,
     Fire,
-    Forget,
     Handle,
+    Import,
     Listing,
     Move,
     Outcome,
@@ -48,7 +48,7 @@ from s3queue.core.transitions import (
     Swept,
     apply,
 )
-from s3queue.core.upkeep import SETTLED_KEPT_MS
+from s3queue.core.upkeep import GOING, MOVING, SETTLED_KEPT_MS
 from s3queue.ids import encode
 from tests.core.samples import NOW
 
@@ -97,7 +97,7 @@ class Model:
         self.counts[kind] += 1
 
     def seen(self, target: str) -> None:
-        for line in [line for line in self.lines.values() if line.target == target and line.kind != "replay"]:
+        for line in [line for line in self.lines.values() if line.target == target and line.kind not in ("replay", "import")]:
             self.strike(line.id)
 
     def strike(self, line_id: str) -> None:
@@ -127,6 +127,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.serial = 0
         self.paused = False
         self.cursors: dict[int, list[str]] = {}
+        self.staged: list[Line] = []
 
     # --- the world
 
@@ -437,9 +438,9 @@ class LedgerMachine(RuleBasedStateMachine):
         line = self.model.lines[data.draw(st.sampled_from(sorted(self.model.lines)))]
         if line.kind == "dead":
             self.model.letters.add(line.target)
-        elif not self.model.ticketed(line.target) and line.target not in self.model.settled:
+        elif line.kind != "discard" and not self.model.ticketed(line.target) and line.target not in self.model.settled:
             self.model.inbox.setdefault(line.target, self.now)
-        if line.kind == "replay":
+        if line.is_of_letter:
             self.model.letters.discard(line.source)
         if strikes:
             (struck,) = self.submit(Strike((line.id, "none")))
@@ -448,12 +449,12 @@ class LedgerMachine(RuleBasedStateMachine):
             assert self.submit(Strike((line.id,))) == [0]
 
     @precondition(lambda self: bool(self.model.letters))
-    @rule(data=st.data(), lag=st.integers(0, 1))
-    def replay(self, data: st.DataObject, lag: int) -> None:
+    @rule(data=st.data(), lag=st.integers(0, 1), kind=st.sampled_from(["replay", "discard"]))
+    def replay(self, data: st.DataObject, lag: int, kind: Literal["replay", "discard"]) -> None:
         letter = data.draw(st.sampled_from(sorted(self.model.letters)))
         self.serial += 1
-        target = str(ObjectName(9, self.now, encode(self.serial, 20), 1))
-        line = Line(letter, "replay", letter, 0, target, "m", self.now)
+        target = str(ObjectName(9, self.now, encode(self.serial, 20), 1)) if kind == "replay" else letter
+        line = Line(letter, kind, letter, 0, target, "m", self.now)
         judged = self.ledger.revision - lag
         void = self.ledger.forgotten_at_revision > judged
         (replies,) = self.submit(Replay((line,), judged))
@@ -461,20 +462,25 @@ class LedgerMachine(RuleBasedStateMachine):
             assert replies is None
             return
         if letter in self.model.lines:
-            assert replies == ["it is being replayed already"]
+            assert replies == [MOVING if self.model.lines[letter].kind == "replay" else GOING]
             return
         assert replies == [None]
         self.model.seen(letter)
         self.model.lines[line.id] = line
-        self.model.counts["replayed"] += 1
+        self.model.counts["replayed" if kind == "replay" else "buried"] += 1
 
-    @precondition(lambda self: bool(self.model.letters))
-    @rule(data=st.data())
-    def discard_letter(self, data: st.DataObject) -> None:
-        letter = data.draw(st.sampled_from(sorted(self.model.letters)))
-        self.submit(Forget((letter,)))
-        self.model.seen(letter)
-        self.model.letters.discard(letter)
+    @rule(again=st.booleans())
+    def take_in(self, again: bool) -> None:
+        """Take in what another queue's replay has staged, or once more what was taken in and struck by another mover."""
+        if not again or not self.staged:
+            self.serial += 1
+            key, target = f"other/staged/{self.serial}.json", str(ObjectName(9, self.now, encode(self.serial, 20), 1))
+            self.staged.append(Line(key, "import", key, 0, target, "m", self.now))
+        line = self.staged[-1]
+        (entered,) = self.submit(Import((line,)))
+        assert [each.id for each in entered] == [line.id]
+        assert entered[0].written or not self.model.known(line.target)
+        self.model.lines.setdefault(line.id, line)
 
     @rule(data=st.data(), in_flight=st.booleans())
     def discard(self, data: st.DataObject, in_flight: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -54,9 +55,11 @@ def test_the_default_doubles_up_to_five_minutes_and_takes_up_to_half_off() -> No
         {"cap_s": math.nan},
         {"factor": math.inf},
         {"jitter": math.nan},
+        {"base_s": "1"},
+        {"factor": None},
     ],
 )
-def test_a_backoff_out_of_range_is_refused(bad: dict[str, float]) -> None:
+def test_a_backoff_out_of_range_is_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(InvalidSetting, match="is not a backoff"):
         RetryPolicy(**bad)
 

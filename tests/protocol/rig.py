@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +76,40 @@ class Mortal(Wrapper):
     def list(self, prefix: str, after: str = "", limit: int = 1000) -> Page:
         page: Page = self._step(lambda: self.inner.list(prefix, after, limit))
         return page
+
+
+class Dead(Mortal):
+    """The same, for code that tidies up after itself whatever happens: who is dead asks for nothing more."""
+
+    def _step(self, act: Callable[[], Any]) -> Any:
+        if 0 < self.dies_at <= self.calls:
+            raise Killed
+        return super()._step(act)
+
+
+class Deaths:
+    """One death after the other: at the first request, at the second, and so on until somebody survives them all.
+
+    ``for where in deaths:`` make a bucket, and let somebody live in ``with deaths.of(bucket) as store:``; then look.
+    """
+
+    def __init__(self, *, after: bool) -> None:
+        self.after = after
+        self.at = 0
+        self._survived = False
+
+    def __iter__(self) -> Iterator[str]:
+        while not self._survived:
+            self.at += 1
+            yield f"died {'after' if self.after else 'before'} request {self.at}"
+
+    @contextmanager
+    def of(self, bucket: Bucket) -> Iterator[Mortal]:
+        """Give the block a store to die of; its death ends the block and nothing else."""
+        self._survived = False
+        with suppress(Killed):
+            yield Mortal(bucket.memory, dies_at=self.at, after=self.after)
+            self._survived = True
 
 
 @dataclass

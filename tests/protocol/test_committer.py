@@ -12,7 +12,7 @@ import pytest
 from s3queue.core.codec import decode_ledger
 from s3queue.core.draft import Draft
 from s3queue.core.invariants import violations
-from s3queue.core.ledger import Ledger, Line, Ticket
+from s3queue.core.ledger import Counter, Ledger, Line, Ticket
 from s3queue.core.transitions import (
     Claim,
     Claimed,
@@ -40,7 +40,7 @@ WAIT_S = 20
 class Count:
     """A request that counts how often it took effect."""
 
-    def __init__(self, by: int = 1, counter: str = "completed") -> None:
+    def __init__(self, by: int = 1, counter: Counter = "completed") -> None:
         self.by, self.counter = by, counter
 
     def apply(self, draft: Draft, now: int) -> int:  # noqa: ARG002 - the face of every request

@@ -17,7 +17,7 @@ from s3queue.protocol import schedules
 from s3queue.protocol.locks import Lock, list_locks, sweep_locks
 from s3queue.store.port import Store
 from tests.protocol.interleavings import Actor, every_order
-from tests.protocol.rig import KEYS, Bucket, Killed, Mortal, Process, drain
+from tests.protocol.rig import KEYS, Bucket, Deaths, Process, drain
 from tests.protocol.test_registry import DEAD_S, coordinating, member
 from tests.protocol.test_retention import DAY_S, kept, reservation, result
 
@@ -52,16 +52,11 @@ def with_a_dead_worker(lanes: int) -> tuple[Bucket, Callable[[], None]]:
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_rescue_that_is_killed_at_any_request_is_finished_by_the_next(after: bool) -> None:
-    dies_at, survived = 0, False
-    while not survived:
-        dies_at += 1
+    deaths = Deaths(after=after)
+    for _ in deaths:
         bucket, comes_back = with_a_dead_worker(2)
-        mortal = Mortal(bucket.memory, dies_at=dies_at, after=after)
-        try:
-            bucket.process(mortal, **HOURS).connection.duties.rescue_from_the_dead()
-            survived = True
-        except Killed:
-            pass
+        with deaths.of(bucket) as store:
+            bucket.process(store, **HOURS).connection.duties.rescue_from_the_dead()
         heir = bucket.process(**HOURS)
         heir.connection.duties.rescue_from_the_dead()
         assert bucket.listed("workers/") == []
@@ -69,7 +64,7 @@ def test_a_rescue_that_is_killed_at_any_request_is_finished_by_the_next(after: b
         assert sorted(delivery.message.payload for delivery in heir.claim()) == [0, 1]
         with pytest.raises(LeaseLost):
             comes_back()
-    assert dies_at > 8, "it has hardly any request"
+    assert deaths.at > 8, "it has hardly any request"
 
 
 @pytest.mark.parametrize("claims", [False, True], ids=["two", "two and a claim"])
@@ -149,16 +144,11 @@ def busy_bucket() -> Bucket:
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_coordinator_killed_at_any_request_of_any_duty_leaves_the_rest_to_the_next(after: bool) -> None:
-    dies_at, survived = 0, False
-    while not survived:
-        dies_at += 1
+    deaths = Deaths(after=after)
+    for where in deaths:
         bucket = busy_bucket()
-        try:
-            duties(bucket.process(Mortal(bucket.memory, dies_at=dies_at, after=after)))
-            survived = True
-        except Killed:
-            pass
-        where = f"died {'after' if after else 'before'} request {dies_at}"
+        with deaths.of(bucket) as store:
+            duties(bucket.process(store))
         duties(bucket.process())
         assert kept(bucket) == set(), where
         assert bucket.listed("workers/") == [], where
@@ -166,7 +156,7 @@ def test_a_coordinator_killed_at_any_request_of_any_duty_leaves_the_rest_to_the_
         assert drain(bucket) == {"held": 1, "tick": 1, None: 1}, where
         sweep_locks(bucket.process().lane)
         assert bucket.listed("locks/") == [], where
-    assert dies_at > 30
+    assert deaths.at > 30
 
 
 def test_two_coordinators_at_once_do_every_duty_once() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from s3queue.clock import to_datetime
 from s3queue.core.kept import HistoryRecord, decode_history, encode_history, history_name, parse_history
-from s3queue.core.message import Failure
+from s3queue.core.message import Failure, storable
 from s3queue.core.transitions import Reset
 from s3queue.errors import CorruptObject, InvalidSetting, LeaseLost, NewerFormat, StoreError
 from s3queue.protocol import history
@@ -232,7 +232,7 @@ def test_hostile_error_text_stays_in_its_line(bucket: Bucket) -> None:
     assert json.loads(line)["format"] == "s3queue.attempt/1"
     (record,) = read(process)
     assert (record.error_type, record.error) == ("Bad\nType", HOSTILE.replace("\ud800", "\\ud800"))
-    assert history._storable(HOSTILE) == record.error
+    assert storable(HOSTILE) == record.error
 
 
 def test_what_is_foreign_or_corrupt_is_told_and_passed_over(bucket: Bucket) -> None:

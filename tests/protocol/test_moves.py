@@ -15,7 +15,7 @@ from s3queue.core.payload import Seal
 from s3queue.errors import NotFound
 from s3queue.protocol.moves import FRESH_S, ORPHANED_MS, finish_orphans
 from s3queue.store.port import Store
-from tests.protocol.rig import KEYS, Bucket, Killed, Mortal, drain
+from tests.protocol.rig import KEYS, Bucket, Deaths, Killed, Mortal, drain
 from tests.store.faulty import Faulty
 
 Story = Callable[[Bucket, Store], None]
@@ -78,21 +78,15 @@ def letters(bucket: Bucket) -> Counter[str]:
 @pytest.mark.parametrize("label", STORIES)
 def test_a_process_that_dies_at_any_request_neither_loses_nor_doubles(label: str, after: bool) -> None:
     story, prepare, completed, dead = STORIES[label]
-    dies_at, survived = 0, False
-    while not survived:
-        dies_at += 1
+    deaths = Deaths(after=after)
+    for where in deaths:
         bucket = prepare()
-        store = Mortal(bucket.memory, dies_at=dies_at, after=after)
-        try:
+        with deaths.of(bucket) as store:
             story(bucket, store)
-            survived = True
-        except Killed:
-            pass
         recorded = bucket.ledger().counters.get("completed", 0)
         again = drain(bucket)
         ledger = bucket.ledger()
         found = letters(bucket)
-        where = f"died {'after' if after else 'before'} request {dies_at}"
         assert all(count == 1 for count in again.values()), where
         assert all(count == 1 for count in found.values()), where
         if label == "dead" and "a" in again:  # it died before the verdict was recorded: the message lives
@@ -106,7 +100,7 @@ def test_a_process_that_dies_at_any_request_neither_loses_nor_doubles(label: str
         assert recorded + again.total() == len(completed), where
         assert ledger.outbox == {}, where
         assert ledger.tickets == {}, where
-    assert dies_at > 5, "the story has hardly any request"
+    assert deaths.at > 5, "the story has hardly any request"
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -114,9 +108,8 @@ def test_a_process_that_dies_at_any_request_neither_loses_nor_doubles(label: str
 def test_a_sweeper_that_dies_at_any_request_is_followed_by_another(label: str, after: bool) -> None:
     """The decider dies right after its decision; the sweeper that takes over dies as well."""
     story, prepare, completed, dead = STORIES[label]
-    dies_at, survived = 0, False
-    while not survived:
-        dies_at += 1
+    deaths = Deaths(after=after)
+    for where in deaths:
         bucket = prepare()
         decided = Mortal(bucket.memory)
         while True:  # dies at the first request after the commit that decided
@@ -128,15 +121,10 @@ def test_a_sweeper_that_dies_at_any_request_is_followed_by_another(label: str, a
             with pytest.raises(Killed):
                 story(bucket, decided)
         bucket.clock.advance(2 * ORPHANED_MS / 1000 + 35)
-        sweeper = bucket.process(Mortal(bucket.memory, dies_at=dies_at, after=after))
-        try:
-            sweeper.sweeper.sweep()
-            survived = True
-        except Killed:
-            pass
+        with deaths.of(bucket) as store:
+            bucket.process(store).sweeper.sweep()
         recorded = bucket.ledger().counters.get("completed", 0)
         again = drain(bucket)
-        where = f"died {'after' if after else 'before'} request {dies_at}"
         assert all(count == 1 for count in again.values()), where
         assert letters(bucket) == Counter(dead), where
         assert recorded + again.total() == len(completed), where

@@ -13,7 +13,7 @@ from s3queue.errors import StoreUnavailable
 from s3queue.protocol import retention
 from s3queue.protocol.dedup import enqueue_once
 from s3queue.protocol.retention import Retained, Retention
-from tests.protocol.rig import KEYS, Bucket, Killed, Mortal, Process
+from tests.protocol.rig import KEYS, Bucket, Deaths, Mortal, Process
 from tests.store.faulty import Faulty
 
 DAY_S = 86_400
@@ -115,23 +115,18 @@ def test_a_reservation_is_left_alone_until_well_after_its_end(bucket: Bucket) ->
 
 @pytest.mark.parametrize("after", [False, True])
 def test_a_sweeper_that_dies_at_any_request_leaves_the_rest_to_the_next(after: bool) -> None:
-    step, died = 1, True
-    while died:
+    deaths = Deaths(after=after)
+    for _ in deaths:
         bucket = Bucket.new()
         fill(bucket, bucket.process(**settings()), 2)
         bucket.clock.advance(8 * DAY_S)
         young = fill(bucket, bucket.process(**settings()), 2)
-        mortal = Mortal(bucket.memory, dies_at=step, after=after)
-        try:
-            passes(bucket.process(mortal, **settings()))
-        except Killed:
-            step += 1
-        else:
-            died = False
+        with deaths.of(bucket) as store:
+            passes(bucket.process(store, **settings()))
         bucket.clock.advance(120)  # a notice that it left ends
         passes(bucket.process(**settings()))
         assert kept(bucket) == young
-    assert step > 10
+    assert deaths.at > 10
 
 
 def test_two_sweepers_take_turns_at_every_request(monkeypatch: pytest.MonkeyPatch) -> None:

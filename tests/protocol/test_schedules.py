@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from s3queue.clock import to_ms
 from s3queue.core.codec import decode_schedule, encode_schedule
 from s3queue.core.message import Message
 from s3queue.core.payload import Seal
@@ -15,7 +18,7 @@ from s3queue.errors import StoreRefused
 from s3queue.protocol import schedules
 from s3queue.protocol.moves import ORPHANED_MS
 from s3queue.protocol.schedules import LOOK_S, REMOVED_MS, REREAD_S, Scheduler
-from tests.protocol.rig import KEYS, Bucket, Killed, Mortal, Process, drain
+from tests.protocol.rig import KEYS, Bucket, Deaths, Killed, Mortal, Process, drain
 from tests.queue.clocks import START_MS
 from tests.store.faulty import Faulty
 
@@ -51,37 +54,28 @@ def orphaned(bucket: Bucket) -> None:
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_leader_that_dies_at_any_request_neither_loses_nor_doubles_a_tick(after: bool) -> None:
-    dies_at, survived = 0, False
-    while not survived:
-        dies_at += 1
+    deaths = Deaths(after=after)
+    for where in deaths:
         bucket = with_a_due_tick()
-        try:
-            fire(bucket.process(Mortal(bucket.memory, dies_at=dies_at, after=after)))
-            survived = True
-        except Killed:
-            pass
+        with deaths.of(bucket) as store:
+            fire(bucket.process(store))
         fire(bucket.process())
-        where = f"died {'after' if after else 'before'} request {dies_at}"
         assert drain(bucket) == {"tick": 1}, where
         assert bucket.ledger().outbox == {}, where
         assert bucket.ledger().counters["ticked"] == 1, where
-    assert dies_at > 6, "firing has hardly any request"
+    assert deaths.at > 6, "firing has hardly any request"
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_who_finishes_a_tick_that_was_left_may_die_as_well(after: bool) -> None:
-    dies_at, survived = 0, False
-    while not survived:
-        dies_at += 1
+    deaths = Deaths(after=after)
+    for where in deaths:
         bucket = decided_and_left()
         orphaned(bucket)
-        try:
-            bucket.process(Mortal(bucket.memory, dies_at=dies_at, after=after)).sweeper.sweep()
-            survived = True
-        except Killed:
-            pass
-        assert drain(bucket) == {"tick": 1}, f"died {'after' if after else 'before'} request {dies_at}"
-    assert dies_at > 5
+        with deaths.of(bucket) as store:
+            bucket.process(store).sweeper.sweep()
+        assert drain(bucket) == {"tick": 1}, where
+    assert deaths.at > 5
 
 
 def decided_and_left(payload: Any = "tick", *, written: bool = False) -> Bucket:
@@ -108,6 +102,32 @@ def test_of_two_leaders_one_fires() -> None:
         assert {first.step(), second.step()} == {0, 1}
         first, second = second, first
     assert drain(bucket) == {"tick": 3}
+
+
+@pytest.mark.parametrize(
+    ("day", "cron", "utc"),
+    [
+        ("2025-10-26", "30 2 * * *", ["00:30"]),
+        ("2025-10-26", "*/30 2 * * *", ["00:00", "00:30", "01:00", "01:30"]),
+        ("2026-03-29", "30 2 * * *", ["01:00"]),
+        ("2026-03-29", "*/30 2 * * *", []),
+    ],
+)
+def test_leaders_that_follow_each_other_through_a_night_that_clocks_change_fire_each_tick_once(
+    day: str, cron: str, utc: list[str]
+) -> None:
+    bucket, midnight = Bucket.new(), datetime.fromisoformat(f"{day}T00:00").replace(tzinfo=ZoneInfo("Europe/Berlin"))
+    bucket.clock.advance((to_ms(midnight) - START_MS) / 1000)
+    define(bucket.process(), cron=cron, timezone="Europe/Berlin")
+    leaders = [Scheduler(bucket.process().lane) for _ in range(2)]
+    for minute in range(5 * 60 * 2):
+        bucket.clock.advance(30)
+        leaders[minute % 2].step()
+        if minute % 40 == 0:
+            leaders.append(Scheduler(bucket.process().lane))
+            leaders.pop(0)
+    found = sorted(delivery.message.headers[TICK_HEADER] for delivery in bucket.process().claim())
+    assert found == [f"{day}T{time}:00+00:00" for time in utc]
 
 
 def test_of_two_leaders_at_the_same_moment_one_fires() -> None:

@@ -14,7 +14,7 @@ from s3queue.core.upkeep import SETTLED_KEPT_MS
 from s3queue.protocol.sweeper import LEFT_BEHIND_MS, Sweep
 from s3queue.store.memory import MemoryStore
 from s3queue.store.port import Page, PutMode, Store
-from tests.protocol.rig import KEYS, LEDGER, Bucket, Killed, Mortal, Process, drain
+from tests.protocol.rig import KEYS, LEDGER, Bucket, Deaths, Process, drain
 from tests.queue.clocks import ManualClock
 from tests.store.faulty import Faulty, Wrapper
 
@@ -88,38 +88,34 @@ def test_a_sweep_retires_in_the_same_order_what_its_settler_left() -> None:
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("who", ["janitor", "sweeper"])
 def test_whoever_dies_while_cleaning_up_leaves_nothing_lost_and_nothing_doubled(who: str, after: bool) -> None:
-    dies_at, survived = 0, False
-    while not survived:
-        dies_at += 1
+    deaths = Deaths(after=after)
+    for where in deaths:
         bucket = Bucket.new()
         process, names = worked_off(bucket)
         waiting = process.put("waits")
         body = bucket.copy_of(KEYS.message(0, names[0]))
         bucket.clock.advance(LEFT_BEHIND_MS / 1000 + 1)
-        cleaner = bucket.process(Mortal(bucket.memory, dies_at=dies_at, after=after))
-        try:
+        with deaths.of(bucket) as store:
+            cleaner = bucket.process(store)
             if who == "sweeper":
                 cleaner.sweeper.sweep()
             else:
                 cleaner.lane.committer.read()
                 cleaner.janitor.note(names)
                 cleaner.flush()
-            survived = True
-        except Killed:
-            pass
         forgotten = set(names) - bucket.ledger().settled.keys()
         assert forgotten <= journaled(bucket), "forgotten before it was journaled"
         assert not set(bucket.inbox()) & forgotten, "forgotten before it was deleted"
         assert waiting in bucket.inbox()
         if names[0] not in bucket.inbox():
             land_again(bucket, names[0], body)
-        assert drain(bucket) == Counter({"waits": 1}), f"died {'after' if after else 'before'} request {dies_at}"
+        assert drain(bucket) == Counter({"waits": 1}), where
         bucket.clock.advance(HOUR_S + LEFT_BEHIND_MS / 1000)
         bucket.process().sweeper.sweep()
         bucket.process().sweeper.sweep()
         assert bucket.inbox() == []
         assert bucket.ledger().settled == {}
-    assert dies_at > 3
+    assert deaths.at > 3
 
 
 def test_what_cannot_be_deleted_is_not_forgotten() -> None:

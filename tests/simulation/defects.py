@@ -153,6 +153,10 @@ FOUND = (
         "claims shared with receive",
         test="tests/worker/test_threads.py::test_a_burst_leaves_what_was_received_by_hand_alone",
     ),
+    Defect("resumed otherwise", test="tests/admin/test_resuming.py::test_some_of_what_may_follow_a_killed_replay"),
+    Defect(
+        "deleted unnamed", test="tests/admin/test_audit.py::test_a_discard_that_was_killed_anywhere_is_undone_whole"
+    ),
     Defect("torn in its head", test="tests/chaos/test_torn_answers.py::test_an_answer_breaks_off_at_every_byte"),
 )
 """As docs/reliability.md has them. Should a seed show its defect no more, because runs have changed, ``--defects`` finds another

@@ -14,7 +14,7 @@ from unittest.mock import patch
 from s3queue.core import claiming, settling, upkeep
 from s3queue.core.draft import Draft
 from s3queue.core.keys import ObjectName, rank_of
-from s3queue.core.ledger import Line
+from s3queue.core.ledger import Counter, Line
 from s3queue.core.message import Message, Reservation
 from s3queue.core.transitions import Strike
 from s3queue.errors import OutcomeUnknown
@@ -227,7 +227,7 @@ def _never_worn_out() -> Any:
 def _replays_uncounted() -> Any:
     original = Draft.count
 
-    def count(self: Draft, counter: str, by: int = 1) -> None:
+    def count(self: Draft, counter: Counter, by: int = 1) -> None:
         if counter != "replayed":
             original(self, counter, by)
 

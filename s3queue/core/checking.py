@@ -1,0 +1,18 @@
+"""Numbers from callers, checked before anything comes of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from s3queue.errors import InvalidSetting
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is an int or a float; True and False are neither here."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def check_number(name: str, value: Any, low: float, high: float, unit: str = "seconds", *, whole: bool = False) -> None:
+    """Raise InvalidSetting unless the value is a number from ``low`` to ``high``; ``whole``: an int."""
+    if not is_number(value) or (whole and not isinstance(value, int)) or not low <= value <= high:
+        raise InvalidSetting(f"{name} is {value!r}.", remedy=f"Use {low} to {high} {unit}".rstrip() + ".")
