@@ -10,7 +10,7 @@ from typing import Any, Final
 from s3queue.errors import LockHeld
 from s3queue.protocol.viewing import MessageView, find
 from s3queue.queue import Queue
-from s3queue_admin.actions import VERBS, Plan, Result, plan
+from s3queue_admin.actions import VERBS, Plan, Result, paced, plan
 from s3queue_admin.filters import Filter, parse
 from s3queue_admin.text import plain
 from s3queue_admin.tui.actions import find_action
@@ -143,17 +143,18 @@ class Acting(View):
             self._act_failed(f"{verb.capitalize()}: nothing was changed.", plans)
             return
         dialog = Confirm(plans, destructive=destructive)
-        self.app.push_screen(dialog, lambda yes: self._act_apply(plans, dialog.reason) if yes else None)
+        self.app.push_screen(dialog, lambda yes: self._act_apply(plans, dialog.reason, dialog.per_s) if yes else None)
 
-    def _act_apply(self, plans: Sequence[Plan], reason: str) -> None:
+    def _act_apply(self, plans: Sequence[Plan], reason: str, per_s: float | None) -> None:
         verb, total = plans[0].verb, sum(each.count for each in plans)
         going = Going(f"{verb.capitalize()} {plain(plans[0].queue.name)} …", total=total)
         self.app.push_screen(going)
 
         def call(stop: Stop) -> Result | Exception:
             try:
+                meant = plans if per_s is None else [paced(each, per_s) for each in plans]
                 return carry_out(
-                    plans, reason, told=self._act_teller(going), stop=lambda: stop() or going.stopping.is_set()
+                    meant, reason, told=self._act_teller(going), stop=lambda: stop() or going.stopping.is_set()
                 )
             except Exception as error:  # noqa: BLE001 - as above
                 return error
@@ -214,7 +215,7 @@ class Acting(View):
 
     def do_reset_stuck(self) -> None:
         """Give back all that is stuck."""
-        from s3queue_admin.stuck.recovering import recovery
+        from s3queue_admin.stalls.recovering import recovery
 
         names, source = self.queues_meant(), self.board.source
 

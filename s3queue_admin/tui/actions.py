@@ -232,6 +232,16 @@ ACTIONS: Final[tuple[Action, ...]] = (
         help="Throw all dead letters of the queue away, unread.",
     ),
     Action(
+        "take_away",
+        "X",
+        "unlock or unschedule",
+        ("locks",),
+        write=True,
+        destructive=True,
+        hint=True,
+        help="Take the locks from their holders, or remove the schedules, of the table that has the keys.",
+    ),
+    Action(
         "undo",
         "I",
         "undo",

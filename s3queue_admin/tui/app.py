@@ -10,12 +10,13 @@ from typing import Any, ClassVar, Final
 from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.events import AppBlur, AppFocus, Mount
+from textual.events import AppBlur, AppFocus, Event, Key, Mount, MouseEvent, Unmount
 from textual.screen import Screen
 
 from s3queue_admin.bucket import Bucket
 from s3queue_admin.tui.actions import actions_on
 from s3queue_admin.tui.feed import Feed
+from s3queue_admin.tui.gentle import Memory
 from s3queue_admin.tui.screens import PLACES, make_screen
 from s3queue_admin.tui.screens.view import View
 from s3queue_admin.tui.source import Source
@@ -26,6 +27,8 @@ TICK_S: Final = 1.0
 """How often the age of what is shown is painted anew."""
 
 
+IDLE_S: Final = 1.0
+"""So long after the last key nobody waits for a frame."""
 FIRST_LOOK_S: Final = 0.05
 """After the start: the screen is painted before the bucket is asked."""
 
@@ -52,6 +55,8 @@ class Dashboard(App[None]):
         self.source = Source(bucket, write=write)
         self.write = write
         self.feed = Feed(self, self.source, interval=interval)
+        self.memory = Memory()
+        self._used_at_s = 0.0
         self.place = repr(bucket)[len("<Bucket ") : -1]
         self._first = (screen or ("messages" if queue else ""), queue or "")
         for theme in THEMES:
@@ -64,10 +69,21 @@ class Dashboard(App[None]):
 
     @on(Mount)
     def _begin(self) -> None:
+        self.memory.begin(self.source.monotonic())
         self.set_interval(TICK_S, self._tick)
         if self._first[1]:
             self._go_first()
         self.set_timer(FIRST_LOOK_S, self.feed.look)
+
+    @on(Unmount)
+    def _end(self) -> None:
+        self.memory.end()
+
+    async def on_event(self, event: Event) -> None:
+        """Take note of when keys or the mouse were used last."""
+        if isinstance(event, Key | MouseEvent):
+            self._used_at_s = self.source.monotonic()
+        await super().on_event(event)
 
     # -- what is shown --
 

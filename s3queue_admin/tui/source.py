@@ -9,6 +9,7 @@ from s3queue.clock import to_datetime
 from s3queue.queue import Queue
 from s3queue.store.metered import Counts, usd
 from s3queue_admin.bucket import Bucket
+from s3queue_admin.tui.gentle import Gentle
 
 
 class Source:
@@ -22,6 +23,7 @@ class Source:
         self._queues: dict[tuple[str, bool], Queue] = {}
         self._extra: dict[tuple[str, str, str], int] = {}
         self._lock = Lock()
+        self._gentle = Gentle(bucket.clock)
 
     def queue(self, name: str) -> Queue:
         """Return the queue to be read; asks the bucket, so call it in a thread.
@@ -42,6 +44,7 @@ class Source:
             found = self._queues.get(key)
         if found is None:
             made = self.bucket.queue(name, write=write)
+            made.connect().standing.spread = self._gentle.spread
             with self._lock:
                 found = self._queues.setdefault(key, made)
         return found

@@ -54,7 +54,9 @@ class Audit(Listing[AuditEntry]):
             Column("came to", outcome, 12, order=lambda row: outcome(row)[0]),
             Column("who", lambda row: row.who, 10, grow=1, order=lambda row: row.who),
             Column("why", lambda row: row.reason, 8, grow=2, order=lambda row: row.reason),
-            Column("which", lambda row: row.where, 20, grow=2, need=110),
+            Column(
+                "which", lambda row: row.where or (json_text(row.options) if row.options else ""), 20, grow=2, need=110
+            ),
         )
 
     def key(self, row: AuditEntry) -> Hashable:

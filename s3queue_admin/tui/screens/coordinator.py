@@ -12,6 +12,7 @@ from textual.widget import Widget
 
 from s3queue.clock import to_datetime, to_ms
 from s3queue.protocol.viewing import MessageView
+from s3queue.text import counted
 from s3queue_admin.snapshot import BucketSnapshot, LaneView
 from s3queue_admin.tui.actions import bindings
 from s3queue_admin.tui.chronicle import Term
@@ -92,7 +93,7 @@ class Coordinator(Listing[LaneView]):
                     "term",
                     f"{leader.epoch}, until {leader.until:%H:%M:%S}Z, {until(leader.until, now)} more unless renewed",
                 ),
-                ("fleet", f"{leader.fleet} workers that it gives tickets to"),
+                ("fleet", f"{counted(leader.fleet, 'worker')} that it gives tickets to"),
             )
         elif leader is None:
             told.line(("None so far: workers list and claim for themselves.", "warn"))
@@ -100,7 +101,10 @@ class Coordinator(Listing[LaneView]):
             told.line((f"{leader.worker} had term {leader.epoch}; it has ended. Workers list for themselves.", "warn"))
         told.facts(
             ("paused", "yes" if row.ledger.paused else "", "warn"),
-            ("outbox", f"{len(row.ledger.outbox):,} moves are under way" if row.ledger.outbox else ""),
+            (
+                "outbox",
+                f"{counted(len(row.ledger.outbox), 'move is', 'moves are')} under way" if row.ledger.outbox else "",
+            ),
             ("key", row.key),
         )
         return self._history(told, row)
@@ -113,7 +117,9 @@ class Coordinator(Listing[LaneView]):
         for term in terms:
             told.line(f"{term.epoch:>6}  {term.worker}  ", (_period(term), "dim" if term.ended else "good"))
             if term.missed:
-                told.line((f"        {term.missed} terms before it began and ended between two looks", "warn"))
+                told.line(
+                    (f"        {counted(term.missed, 'term')} before it began and ended between two looks", "warn")
+                )
         return told
 
     def _until(self, row: LaneView) -> Cell:

@@ -13,7 +13,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Static
 
 from s3queue.core.settings import Settings
-from s3queue_admin.cli.render import counted
+from s3queue.text import counted
 from s3queue_admin.cost import (
     Bill,
     Case,
@@ -234,8 +234,11 @@ def measured_text(found: Measured, store: str) -> Told:
     for bill in found.bills:
         if bill.store not in _SERVICES or bill.messages_per_s:
             told.line((f"{bill.store:<12}", "accent" if bill.store == store else "dim"), _bill(bill))
-    if not found.rates:
-        told.line(("Nobody has asked for anything: no worker has told what it asked for yet.", "warn"))
+    for look in found.watching:
+        if look.store == store and look.charges:
+            told.line((f"{'your looks':<12}", "dim"), f"{_bill(look)}, beside it")
+    if not found.is_metered:
+        told.line(("Nothing has been metered: no worker reports.", "warn"))
     chosen = found.bill(store)
     return by_purpose(told, chosen)
 

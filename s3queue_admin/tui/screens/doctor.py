@@ -12,9 +12,10 @@ from textual.binding import BindingType
 from textual.widgets import Static
 
 from s3queue.protocol.viewing import MessageView
+from s3queue.text import counted
 from s3queue_admin.catalogue import KINDS
-from s3queue_admin.doctor import doctor
-from s3queue_admin.fsck import FsckReport, fsck
+from s3queue_admin.checkup import doctor
+from s3queue_admin.invariants import FsckReport, fsck
 from s3queue_admin.snapshot import BucketSnapshot, Finding
 from s3queue_admin.tui.actions import bindings
 from s3queue_admin.tui.screens.listing import Listing
@@ -100,18 +101,21 @@ class Doctor(Listing[Found]):
                 words.append((f"{name}: {self._trouble[source]}   ", "bad"))
             elif source in self._checked:
                 at, found = self._checked[source]
-                told_of = f"{len(found)} findings" if found else "nothing"
+                told_of = counted(len(found), "finding") if found else "nothing"
                 words.append(f"{name}: {told_of}, {ago(at, now)} ago   ")
             else:
                 words.append((f"{name}: not asked yet ({key})   ", "dim"))
         told.line(*words)
         for report in self._reports:
             objects = sum(report.objects.values())
-            cost = f"{sum(report.requests.values()):,} requests, {dollars(report.usd())}"
+            cost = f"{counted(sum(report.requests.values()), 'request')}, {dollars(report.usd())}"
             told.line(
                 (f"{report.queue}: ", "dim"),
                 (report.status, {"errors": "bad", "warnings": "warn"}.get(report.status, "good")),
-                (f", {objects:,} objects, {cost}, {'every object read' if report.deep else 'names alone'}", "dim"),
+                (
+                    f", {counted(objects, 'object')}, {cost}, {'every object read' if report.deep else 'names alone'}",
+                    "dim",
+                ),
             )
         return told
 

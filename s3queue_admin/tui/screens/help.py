@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.console import Group
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -27,34 +31,44 @@ class Help(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Make the dialog."""
-        with VerticalScroll(classes="dialog"):
+        with VerticalScroll(classes="dialog -wide"):
             yield Static(help_text(self._screen_name, write=self._write))
 
 
-def help_text(screen_name: str, *, write: bool) -> Text:
+def help_text(screen_name: str, *, write: bool) -> Group:
     """Return the help of a screen."""
-    text = Text()
     here = [action for action in actions_on(screen_name) if action.where != EVERYWHERE]
-    for title, some in (
-        (f"On this screen: {screen_name}", here),
-        ("On every screen", [action for action in actions_on(screen_name) if action.where == EVERYWHERE]),
-    ):
-        text.append(f"{title}\n", "bold")
-        for action in some:
-            text.append_text(_line(action, write=write))
-        text.append("\n")
-    text.append("Screens\n", "bold")
+    everywhere = [action for action in actions_on(screen_name) if action.where == EVERYWHERE]
+    places = _grid()
     for name, place in PLACES.items():
-        text.append(f"  :{name:<12} {place.title}\n")
-    text.append("\nFilters\n", "bold")
-    text.append("  words and fields side by side; OR, NOT, brackets. : equals, * any, ~ contains, ~/…/ pattern\n  ")
-    text.append(", ".join(FIELDS) + "\n", "dim")
-    return text
+        places.add_row("", f":{name}", Text(place.title, "dim"))
+    words = "words and fields side by side; OR, NOT, brackets. : equals, * any, ~ contains, ~/…/ pattern"
+    return Group(
+        Text(f"On this screen: {screen_name}", "bold"),
+        _actions(here, write=write),
+        Text("\nOn every screen", "bold"),
+        _actions(everywhere, write=write),
+        Text("\nScreens", "bold"),
+        places,
+        Text("\nFilters", "bold"),
+        Padding(Text(words), (0, 2)),
+        Padding(Text(", ".join(FIELDS), "dim"), (0, 2)),
+    )
 
 
-def _line(action: Action, *, write: bool) -> Text:
-    text = Text(f"  {action.shown_key:<6} {action.title:<22} ", "bold red" if action.destructive else "")
-    text.append(action.help, "dim")
-    if action.write and not write:
-        text.append(" Needs --write.", "italic")
-    return text.append("\n")
+def _grid() -> Table:
+    """Return a table without lines: what is long goes on below itself."""
+    grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    grid.add_column(width=9)
+    grid.add_column(width=22)
+    grid.add_column(ratio=1)
+    return grid
+
+
+def _actions(actions: Sequence[Action], *, write: bool) -> Padding:
+    grid = _grid()
+    for action in actions:
+        tone = "bold red" if action.destructive else "bold"
+        more = Text(" Needs --write.", "italic") if action.write and not write else Text()
+        grid.add_row(Text(action.shown_key, tone), Text(action.title, tone), Text(action.help, "dim") + more)
+    return Padding(grid, (0, 0, 0, 2))

@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from s3queue.clock import to_datetime
+from s3queue.text import counted
 from s3queue_admin.filters import Filter, parse
 from s3queue_admin.fingerprint import LATEST_MS
 from s3queue_admin.snapshot import BucketSnapshot
@@ -239,7 +240,7 @@ class Dead(Reading):
         """Return how many letters there are in all."""
         kinds = self.query_one(Table).rows
         letters, total = sum(kind.group.count for kind in kinds), len(self.shelf.letters)
-        return f"{number_of(letters, total)} letters of {len(kinds):,} {'kind' if len(kinds) == 1 else 'kinds'}"
+        return f"{number_of(letters, total)} of {counted(len(kinds), 'kind')}"
 
     def chosen(self) -> Where:
         """Return the filter of the letters of the kinds that are meant."""
@@ -326,7 +327,7 @@ class Letters(Reading):
 
     def told(self) -> str:
         """Return what they have in common."""
-        return f"{number_of(len(self.query_one(Table).rows), len(self.shelf.letters))} letters"
+        return number_of(len(self.query_one(Table).rows), len(self.shelf.letters))
 
     def shown(self) -> Filter:
         """Return the filter of an action on all that is shown."""
@@ -365,4 +366,4 @@ def tell_letter(told: Told, letter: Letter, which: str = "") -> Told:
 
 def number_of(some: int, total: int) -> str:
     """Return ``3``, or ``3 of 12`` if that is not all."""
-    return f"{some:,}" if some == total else f"{some:,} of {total:,}"
+    return counted(total, "letter") if some == total else f"{some:,} of {counted(total, 'letter')}"

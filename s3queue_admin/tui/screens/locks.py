@@ -16,11 +16,14 @@ from s3queue.clock import to_ms
 from s3queue.protocol.locks import LockInfo
 from s3queue.protocol.schedules import Schedule
 from s3queue.protocol.viewing import MessageView
+from s3queue_admin.actions import Plan, plan
 from s3queue_admin.filters import Filter
 from s3queue_admin.snapshot import BucketSnapshot
 from s3queue_admin.text import json_text
+from s3queue_admin.tui.acting import Told as Progress
 from s3queue_admin.tui.actions import bindings
 from s3queue_admin.tui.screens.listing import NOT_SEEN, Listing
+from s3queue_admin.tui.screens.view import Stop
 from s3queue_admin.tui.shown import ago, until
 from s3queue_admin.tui.sought import sought
 from s3queue_admin.tui.widgets.detail import Detail, Told
@@ -114,6 +117,21 @@ class Locks(Listing[Row]):
         """Give the other table the keys."""
         self._of("schedules" if self.grid.id == "locks" else "locks").focus()
 
+    def do_take_away(self) -> None:
+        """Take the locks from their holders, or remove the schedules."""
+        rows: list[Row] = self.rows_meant()
+        name, source = self.queue, self.board.source
+        if not rows:
+            self.notify("There is nothing under the cursor.", severity="warning")
+            return
+
+        def make(_stop: Stop, _told: Progress) -> list[Plan]:
+            queue, redactor = source.writable(name), source.bucket.redactor
+            meant = [taking_away(row) for row in rows]
+            return [plan(queue, verb, redactor=redactor, **options) for verb, options in meant]
+
+        self.act_on(taking_away(rows[0])[0], make, destructive=True)
+
     def sought(self, row: Row) -> MessageView:
         """Return the lock or schedule as filters see it."""
         if isinstance(row, LockInfo):
@@ -178,6 +196,13 @@ class Schedules(Locks):
 
     AUTO_FOCUS = "#schedules"
     _at = "schedules"
+
+
+def taking_away(row: Row) -> tuple[str, dict[str, Any]]:
+    """Return the verb that takes it away, and its options."""
+    if isinstance(row, LockInfo):
+        return "unlock", {"name": row.name, "token": row.token}
+    return "unschedule", {"name": row.name}
 
 
 def _lock_state(row: LockInfo) -> tuple[str, str]:

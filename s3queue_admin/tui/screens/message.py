@@ -13,7 +13,7 @@ from textual.widgets import Static
 from s3queue.protocol.viewing import MessageView
 from s3queue_admin.actions import Result
 from s3queue_admin.snapshot import BucketSnapshot
-from s3queue_admin.stuck import Explanation, explain
+from s3queue_admin.stalls import Explanation, explain
 from s3queue_admin.tui.acting import Acting, Where
 from s3queue_admin.tui.actions import bindings
 from s3queue_admin.tui.screens import told
@@ -37,14 +37,19 @@ class MessageScreen(Acting):
         self._told: Explanation | None = None
 
     def body(self) -> ComposeResult:
-        """Make the panes: what it is on the left, what happened to it on the right; below each other where it is narrow."""
+        """Make the panes: what it is on the left, what happened to it on the right; below each other where it is narrow.
+
+        Each begins with what is looked for first: the payload, and the last error.
+        """
+        yield Static(id="state", markup=False)
         with Horizontal(id="panes"):
             with VerticalScroll(id="what", can_focus=False):
-                yield Static(id="facts", markup=False)
-                yield Static(id="why", markup=False)
                 yield PayloadTree(id="payload")
                 yield Static(id="headers", markup=False)
+                yield Static(id="why", markup=False)
+                yield Static(id="facts", markup=False)
             with VerticalScroll(id="past"):
+                yield Static(id="last", markup=False)
                 yield Static(id="timeline", markup=False)
                 yield Static(id="errors", markup=False)
 
@@ -75,6 +80,9 @@ class MessageScreen(Acting):
         else:
             facts = self.query_one("#facts", Static)
             redacted = redactor.view(self._view) if self._view is not None else None
+            self.query_one("#state", Static).update(
+                Content.assemble((f"{found.state}, not there any more", "bold $warning"))
+            )
             facts.update(told.missing(self._of, found, redacted, self.board.source.now()))
 
     def refused(self, what: str, error: Exception) -> None:
@@ -86,9 +94,13 @@ class MessageScreen(Acting):
         self._view = view
         shown = self.board.source.bucket.redactor.view(view)
         now = self.board.source.now()
+        self.query_one("#state", Static).update(told.state(shown, now))
         self.query_one("#facts", Static).update(told.facts(shown, now))
         self.query_one(PayloadTree).set_value(shown.payload)
         self.query_one("#headers", Static).update(told.headers(shown))
+        last, lines = self.query_one("#last", Static), told.last_error(shown)
+        last.update(lines)
+        last.display = bool(lines)
         self.query_one("#timeline", Static).update(told.timeline(shown, now))
         self.query_one("#errors", Static).update(told.errors(shown))
 

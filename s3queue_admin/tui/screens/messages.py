@@ -186,7 +186,7 @@ class Messages(Acting):
         table = self._table
         shown = f"{len(table.rows):,}" if len(table.rows) == table.total else f"{len(table.rows):,} of {table.total:,}"
         marked = f", {len(table.marked):,} marked" if table.marked else ""
-        read = "reading …" if self._is_reading else f"read {short(self._age_s())} ago"
+        read = "reading …" if self._is_reading else f"{short(self._age_s())} old"
         more = f", the first {MOST:,}" if table.total >= MOST else ""
         self.query_one(TabsLine).tell(counts, f"{shown}{marked}{more}, {read}")
 

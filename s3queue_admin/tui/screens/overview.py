@@ -20,6 +20,7 @@ from s3queue_admin.tui.acting import Acting
 from s3queue_admin.tui.actions import bindings
 from s3queue_admin.tui.shown import dollars, number, rate, short
 from s3queue_admin.tui.trail import Point
+from s3queue_admin.tui.trouble import elsewhere, findings_of, tally
 from s3queue_admin.tui.widgets.chart import Chart, sparkline
 from s3queue_admin.tui.widgets.table import Cell, Column, Table
 
@@ -47,7 +48,7 @@ class Overview(Acting):
 
     def body(self) -> ComposeResult:
         """Make the table, the charts, and the line of what needs attention."""
-        yield Table[Line](COLUMNS, key=lambda line: line.name, empty="There are no queues in this bucket.")
+        yield Table[Line](COLUMNS, key=lambda line: line.name, empty="Nothing was seen yet.")
         yield Static(id="attention")
         with Horizontal(id="charts"):
             yield Chart("done a second", id="throughput")
@@ -81,6 +82,18 @@ class Overview(Acting):
     @property
     def _table(self) -> Table[Line]:
         return self.query_one(Table)
+
+    def tell(self) -> None:
+        """Paint the lines anew; while the bucket does not answer, with what is wrong."""
+        super().tell()
+        standing = self.board.feed.standing
+        if self.is_made and not standing.is_good:
+            self._table.empty = "Nothing was seen yet."
+            if standing.trouble:
+                trouble = self.board.source.bucket.redactor.text(standing.trouble, "error")
+                self.query_one("#attention", Static).update(Text(f" ▲ {plain(trouble)}", "bold", overflow="fold"))
+        elif self.is_made:
+            self._table.empty = "There are no queues in this bucket."
 
     # -- the queue under the cursor --
 
@@ -143,10 +156,13 @@ def attention(line: Line | None, snapshot: BucketSnapshot | None) -> Text:
         return text.append(f" ▲ {plain(line.name)} cannot be read: {plain(snapshot.failed[line.name])}", "bold")
     if line.queue is None:
         return text
-    told = [finding for finding in line.queue.findings if finding.severity != "info"]
+    told = findings_of(line.queue)
     if not told:
-        problems = line.queue.problems
-        return text.append(f" ▲ {plain(problems[0].error)}" if problems else " ✓ nothing needs attention", "dim")
+        problems, others = line.queue.problems, elsewhere(snapshot, line.name)
+        if problems:
+            return text.append(f" ▲ {plain(problems[0].error)}", "bold")
+        text.append(f" ✓ {plain(line.name)}: nothing needs attention", "dim")
+        return text.append(f"\n ▲ {plain(others)}: go there, or :doctor" if others else "", "bold")
     worst, more = told[0], len(told) - 1
     text.append(f" ▲ {plain(worst.title)}", "bold").append(f"  {plain(worst.evidence)}")
     text.append(f"  (+{more} more: :doctor)" if more else "", "dim")
@@ -161,13 +177,13 @@ def _state(line: Line) -> Cell:
         return ("unread" if line.queue is None else "stale"), "bad"
     if line.queue.stats.paused:
         return "PAUSED", "warn"
-    worst = [finding.severity for finding in line.queue.findings]
-    if "error" in worst:
-        return f"{worst.count('error')} err", "bad"
+    errors, warnings = tally([line.queue])
+    if errors:
+        return f"{errors} err", "bad"
     if line.queue.stats.stalled:
         return "stalled", "bad"
-    if "warning" in worst:
-        return f"{worst.count('warning')} warn", "warn"
+    if warnings:
+        return f"{warnings} warn", "warn"
     return ("busy", "good") if line.queue.stats.processing else ("ok", "good")
 
 
@@ -216,13 +232,13 @@ def _rate(title: str, name: str, need: int = 0) -> Column[Line]:
     return Column(title, show, 6, right=True, need=need, order=lambda line: value(line) or 0.0)
 
 
-def _latency(title: str, name: str) -> Column[Line]:
+def _latency(title: str, name: str, need: int) -> Column[Line]:
     def value(line: Line) -> int:
         rates = line.queue.rates if line.queue is not None else None
         return int(getattr(rates, name)) if rates is not None else 0
 
     return Column(
-        title, lambda line: short(value(line) / 1000) if value(line) else "", 6, right=True, need=104, order=value
+        title, lambda line: short(value(line) / 1000) if value(line) else "", 6, right=True, need=need, order=value
     )
 
 
@@ -260,8 +276,7 @@ def _usd(line: Line) -> Cell:
 def _attention(line: Line) -> Cell:
     if line.queue is None:
         return "", ""
-    codes = [finding.code for finding in line.queue.findings if finding.severity != "info"]
-    return ", ".join(codes), "warn"
+    return ", ".join(finding.code for finding in findings_of(line.queue)), "warn"
 
 
 COLUMNS = (
@@ -274,15 +289,15 @@ COLUMNS = (
     Column[Line]("dead", _dead, 8, right=True, order=lambda line: line.count("dead")),
     Column[Line]("oldest", _oldest, 6, right=True, order=_age_of),
     _rate("done/s", "completed"),
-    _rate("fail/s", "failed", need=118),
+    _rate("fail/s", "failed", need=114),
     Column[Line]("", lambda line: (line.spark, "accent"), SPARK),
-    _latency("p50", "p50_ms"),
-    _latency("p99", "p99_ms"),
+    _latency("p50", "p50_ms", need=116),
+    _latency("p99", "p99_ms", need=100),
     Column[Line](
         "workers", _workers, 8, right=True, need=128, order=lambda line: len(line.queue.living) if line.queue else 0
     ),
     Column[Line]("leader", _leader, 14, need=142),
-    Column[Line]("lost", _races, 5, right=True, need=112),
+    Column[Line]("lost", _races, 5, right=True, need=134),
     Column[Line]("$/hour", _usd, 9, right=True, need=90, order=lambda line: line.usd or 0.0),
     Column[Line]("attention", _attention, 20, grow=1, need=165),
 )

@@ -9,7 +9,7 @@ from textual.binding import BindingType
 
 from s3queue.clock import to_ms
 from s3queue.protocol.viewing import MessageView
-from s3queue_admin.cli.render import counted
+from s3queue.text import counted
 from s3queue_admin.filters import Filter, parse
 from s3queue_admin.snapshot import BucketSnapshot, TicketView
 from s3queue_admin.tui.acting import Where

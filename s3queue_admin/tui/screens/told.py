@@ -11,7 +11,8 @@ from textual.content import Content
 from s3queue.clock import to_datetime
 from s3queue.core.message import AttemptError
 from s3queue.protocol.viewing import MessageView
-from s3queue_admin.stuck import Explanation
+from s3queue.text import counted
+from s3queue_admin.stalls import Explanation
 from s3queue_admin.text import Redactor, lines, plain
 from s3queue_admin.tui.shown import ago, span, until
 
@@ -26,15 +27,19 @@ _TONES: Final = {
 _LATEST_MS: Final = 253_402_300_799_000
 
 
+def state(view: MessageView, now: datetime) -> Content:
+    """Return in a line how it stands with a message."""
+    word = "stalled" if view.is_stalled(int(now.timestamp() * 1000)) else view.state
+    reason = f", {plain(view.reason)}" if view.reason else ""
+    return Content.assemble((f"{word}{reason}", f"bold {_TONES.get(word, '')}"), (f"  {_attempts(view)}", "$dim"))
+
+
 def facts(view: MessageView, now: datetime) -> Content:
-    """Return what a message is and where it lies, one fact a line."""
-    message, now_ms = view.message, int(now.timestamp() * 1000)
-    state = "stalled" if view.is_stalled(now_ms) else view.state
+    """Return when it was enqueued, who has it and where it lies, one fact a line."""
+    message = view.message
     enqueued = _at(message.enqueued_at_ms)
     rows: list[tuple[str, str, str]] = [
-        ("state", state + (f", {view.reason}" if view.reason else ""), f"bold {_TONES.get(state, '')}"),
         ("enqueued", f"{_clock(enqueued)}  {ago(enqueued, now)} ago", ""),
-        ("attempts", _attempts(view), ""),
         *_claim(view, now),
         ("priority", str(message.priority), "") if message.priority else ("", "", ""),
         ("group", message.group or "", ""),
@@ -47,7 +52,7 @@ def facts(view: MessageView, now: datetime) -> Content:
 
 def _attempts(view: MessageView) -> str:
     most = f" of {view.message.max_attempts}" if view.message.max_attempts else ""
-    rescued = f", {view.rescues} claims ran out" if view.rescues else ""
+    rescued = f", {counted(view.rescues, 'claim')} ran out" if view.rescues else ""
     return f"{view.message.attempts} failed{most}{rescued}"
 
 
@@ -93,7 +98,9 @@ def missing(message_id: str, found: Explanation, view: MessageView | None, now: 
     head = (f"{plain(message_id)}: {found.state}\n", "bold")
     if view is None:
         return Content.assemble(head)
-    return Content.assemble(head, ("It is not there any more. It was:\n", "$warning"), facts(view, now))
+    return Content.assemble(
+        head, ("It is not there any more. It was:\n", "$warning"), state(view, now), "\n", facts(view, now)
+    )
 
 
 def unknown(error: Exception) -> Content:
@@ -101,31 +108,39 @@ def unknown(error: Exception) -> Content:
     return Content.assemble(("why\n", "bold"), (f"  cannot be asked: {plain(error)}", "$error"))
 
 
+def last_error(view: MessageView) -> Content:
+    """Return what was wrong the last time, without its traceback; nothing if nothing ever was."""
+    if not view.errors:
+        return Content()
+    last = view.errors[-1]
+    return Content.assemble((f"{plain(last.type)}: {plain(last.message, 500)}", "bold $error"))
+
+
 def timeline(view: MessageView, now: datetime) -> Content:
     """Return what happened to a message, oldest first, with the time between; then what it waits for."""
     parts: list[Part] = [("timeline\n", "bold")]
     last_ms = view.message.enqueued_at_ms
-    parts += _event("○", "", last_ms, last_ms, "enqueued", "")
+    parts += _event("○", "", last_ms, last_ms, "enqueued")
     for error in view.errors:
         what = f"attempt {error.attempt} failed on {error.worker or 'a worker'}: {error.type}"
-        parts += _event("✗", "$error", error.at_ms, last_ms, what, error.message)
+        parts += _event("✗", "$error", error.at_ms, last_ms, what)
         last_ms = error.at_ms
     if view.rescues:
-        parts += [("  ⟲ ", "$warning"), f"{view.rescues} claims ran out and were taken back\n"]
+        rescued = counted(view.rescues, "claim ran out and was", "claims ran out and were")
+        parts += [("  ⟲ ", "$warning"), f"{rescued} taken back\n"]
     if view.token:
-        parts += _event("▶", "$success", view.claimed_at_ms, last_ms, f"claimed by {view.worker}", "")
+        parts += _event("▶", "$success", view.claimed_at_ms, last_ms, f"claimed by {view.worker}")
         parts += _next(view.expires_at_ms, now, "its lease ends", "its lease ended")
     elif view.dead_at_ms:
-        parts += _event("†", "$error", view.dead_at_ms, last_ms, f"dead: {view.reason}", "")
+        parts += _event("†", "$error", view.dead_at_ms, last_ms, f"dead: {view.reason}")
     else:
         parts += _next(view.visible_at_ms, now, "it becomes visible", "it waits, visible")
     return Content.assemble(*parts)
 
 
-def _event(sign: str, tone: str, at_ms: int, last_ms: int, what: str, more: str) -> list[Part]:  # noqa: PLR0917
+def _event(sign: str, tone: str, at_ms: int, last_ms: int, what: str) -> list[Part]:
     gap = f"+{span((at_ms - last_ms) / 1000, 1)}" if at_ms != last_ms else ""
-    parts: list[Part] = [(f"  {sign} ", tone), f"{_clock(_at(at_ms))[11:]} ", (f"{gap:>6} ", "$dim"), plain(what)]
-    return [*parts, (f"  {plain(more, 200)}\n" if more else "\n", "$dim")]
+    return [(f"  {sign} ", tone), f"{_clock(_at(at_ms))[11:]} ", (f"{gap:>6} ", "$dim"), f"{plain(what)}\n"]
 
 
 def _next(at_ms: int, now: datetime, comes: str, came: str) -> list[Part]:
@@ -160,7 +175,7 @@ def _rows(rows: Iterable[tuple[str, str, str]]) -> Content:
     parts: list[Part] = []
     for name, value, tone in rows:
         if value:
-            parts += [(f"{plain(name, 12):<12}", "$dim"), (plain(value) + "\n", tone.strip())]
+            parts += [(f"{plain(name, 10):<10}", "$dim"), (plain(value) + "\n", tone.strip())]
     return Content.assemble(*parts)
 
 

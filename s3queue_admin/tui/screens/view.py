@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from threading import Semaphore
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from textual import on
@@ -13,8 +14,8 @@ from textual.screen import Screen
 from textual.widgets import Input, TextArea
 from textual.worker import get_current_worker
 
+from s3queue.batches import batched
 from s3queue.errors import S3QueueError
-from s3queue.protocol.viewing import batched
 from s3queue_admin.filters import Filter, parse
 from s3queue_admin.snapshot import BucketSnapshot, QueueSnapshot
 from s3queue_admin.tui.actions import PROMPTS, actions_on, find_action
@@ -36,6 +37,10 @@ Stop = Callable[[], bool]
 """Asked in a thread whether its answer is still wanted."""
 AT_ONCE = 500
 """How many things of a stream are handed to the screen at a time."""
+LOTS = 2
+"""How many such lots wait for the screen at most."""
+PATIENCE_S = 0.1
+"""How often a thread that waits for the screen asks whether it is to stop."""
 
 
 class Answer(Message, Generic[T]):
@@ -65,8 +70,7 @@ class View(Screen[None]):
         super().__init__()
         self.queue = queue
         self.filter = parse("")
-        self.is_made = False
-        """Whether all its widgets are there."""
+        self._mounted = False
         self._turns: dict[str, int] = {}
         """How often each thing was asked, by its name."""
 
@@ -98,6 +102,11 @@ class View(Screen[None]):
         return app
 
     @property
+    def is_made(self) -> bool:
+        """Whether all its widgets are there: not before it is mounted, nor while it is being closed, when they go first."""
+        return self._mounted and self.display
+
+    @property
     def seen(self) -> QueueSnapshot | None:
         """The queue that the screen is about, as it was last seen."""
         snapshot = self.board.feed.snapshot
@@ -114,12 +123,13 @@ class View(Screen[None]):
 
     @on(Mount)
     def _made(self) -> None:
-        self.is_made = True
+        self._mounted = True
         self.renew()
 
     @on(Unmount)
     def _unmade(self) -> None:
-        self.is_made = False
+        self._mounted = False
+        self.board.memory.let_go(self)
 
     @on(ScreenResume)
     def renew(self) -> None:
@@ -167,21 +177,40 @@ class View(Screen[None]):
         take: Callable[[list[T]], object],
         done: Callable[[bool], object],
     ) -> None:
-        """Take from ``call(stop)`` in a thread, and hand it over here some at a time; ``done(True)`` at the end of it."""
+        """Take from ``call(stop)`` in a thread, and hand it over here some at a time; ``done(True)`` at the end of it.
+
+        The thread waits for the screen, which must not find more to be shown than keys that were pressed meanwhile.
+        """
         asked = (what, self._turns.get(what, 0) + 1)  # the turn that ask takes
+        count, room = 0, Semaphore(LOTS)
+
+        def show(some: list[T]) -> None:
+            room.release()
+            take(some)
 
         def read(stop: Stop) -> bool:
+            nonlocal count
             for some in batched(iter(call(stop)), AT_ONCE):
+                while not room.acquire(timeout=PATIENCE_S):
+                    if stop():
+                        return False
                 if stop():
                     return False
-                self.post_message(Answer(take, some, asked))
+                count += len(some)
+                self.post_message(Answer(show, some, asked))
             return True
 
-        self.ask(what, read, done)
+        def end(complete: bool) -> None:
+            done(complete)
+            self.board.memory.hold(self, count)
+
+        self.ask(what, read, end)
 
     @on(Answer)
     def _take(self, answer: Answer[Any]) -> None:
         answer.stop()
+        if not self.is_made:
+            return
         if answer.asked is None or self._turns[answer.asked[0]] == answer.asked[1]:
             answer.take(answer.value)
 

@@ -13,6 +13,7 @@ from textual.widget import Widget
 from s3queue.clock import to_datetime, to_ms
 from s3queue.protocol.viewing import MessageView
 from s3queue.store.metered import from_lines
+from s3queue.text import counted
 from s3queue_admin.cost.purposes import purpose
 from s3queue_admin.snapshot import BucketSnapshot, WorkerView
 from s3queue_admin.tui.acting import Where
@@ -107,13 +108,14 @@ class Workers(Listing[WorkerView]):
         entry, beats = row.presence, self._beats(row)
         now = self.seen.taken_at if self.seen is not None else None
         if entry is None or beats is None or now is None:
-            return told.facts(("holds", f"{row.claimed:,} messages by the ledgers"))
+            return told.facts(("holds", f"{counted(row.claimed, 'message')} by the ledgers"))
         late = row.state in ("late", "dead")
         told.facts(
             ("heartbeat", f"{ago(row.beat_at, now)} ago, next {_due(row, now)}", _TONES[row.state] if late else ""),
-            ("holds", f"{row.claimed:,} messages by the ledgers, {entry.held:,} by its own account; room for {entry.capacity:,}"),
+            ("holds", (f"{counted(row.claimed, 'message')} by the ledgers, {entry.held:,} by its own account; "
+                      f"room for {entry.capacity:,}")),
             ("runs", named(entry.running) or "no handler", "" if entry.running else "dim"),
-            ("ever", (f"{entry.processed:,} completed, {entry.failed:,} failed; {entry.commits:,} commits, "
+            ("ever", (f"{entry.processed:,} completed, {entry.failed:,} failed; {counted(entry.commits, 'commit')}, "
                      f"{entry.lost_races:,} lost races")),
             ("leads", f"lane {named(map(str, row.leads))}" if row.leads else ""),
             ("process", f"{_host(row)}, lanes {named(map(str, entry.lanes))}, {_up(row)}"),

@@ -76,7 +76,7 @@ class Chart(Widget):
         if y == 0:
             return self._head(width)
         most = max(self._values, default=0.0)
-        labels = [self._unit(most), self._unit(0)]
+        labels = [self._unit(most) if most > 0 else "", self._unit(0)]
         margin = max(map(cells, labels))
         bars = columns(self._values, max(1, width - margin - 1), max(1, height - 1))
         label = labels[0] if y == 1 else labels[1] if y == height - 1 else ""
@@ -84,7 +84,7 @@ class Chart(Widget):
             return Strip.blank(width, self.rich_style)
         return Strip(
             [
-                Segment(label.rjust(margin) + "│"[:1], self._paint("scale")),
+                Segment(label.rjust(margin) + "│", self._paint("scale")),
                 Segment(bars[y - 1], self._paint("bars")),
             ]
         ).adjust_cell_length(width, self.rich_style)

@@ -13,9 +13,12 @@ from textual.events import Mount
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static
 
+from s3queue.text import counted
 from s3queue_admin.actions.model import VERBS
+from s3queue_admin.actions.options import MAX_PER_S
+from s3queue_admin.actions.shared import SHARED
 from s3queue_admin.text import json_text, plain
-from s3queue_admin.tui.shown import dollars
+from s3queue_admin.tui.shown import dollars, span
 from s3queue_admin.tui.widgets.detail import Told
 
 if TYPE_CHECKING:
@@ -28,7 +31,8 @@ REFUSED: Final = 5
 class Confirm(ModalScreen[bool]):
     """Shows plans of one verb and asks whether to apply them; ``reason`` is what was typed, for the audit trail.
 
-    Where ``destructive``, no is what Enter means until yes is chosen, or y is hit.
+    ``per_s``: of a replay, how many messages a second, None for all at once. Where ``destructive``, no is what Enter means
+    until yes is chosen, or y is hit.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -44,6 +48,7 @@ class Confirm(ModalScreen[bool]):
         super().__init__()
         self._plans, self._destructive = plans, destructive
         self.reason = ""
+        self.per_s: float | None = None
 
     def compose(self) -> ComposeResult:
         """Make the dialog."""
@@ -54,6 +59,10 @@ class Confirm(ModalScreen[bool]):
             for plan in plans:
                 yield Static(plan_text(plan).content())
             yield Input(placeholder="reason, for the audit trail", compact=True, id="reason")
+            if plans[0].verb == "replay" and can:
+                with Horizontal(id="pace"):
+                    yield Input(placeholder="per second: all at once", compact=True, id="per-s")
+                    yield Static(id="paced")
             with Horizontal(classes="dialog--buttons"):
                 yield Button("No", id="no", compact=True)
                 tone = "error" if self._destructive else "primary"
@@ -71,6 +80,18 @@ class Confirm(ModalScreen[bool]):
         self.reason = self.query_one("#reason", Input).value
         self.dismiss(yes)
 
+    @on(Input.Changed, "#per-s")
+    def _paced(self, event: Input.Changed) -> None:
+        """Say how long it will take at that pace, or that there is no such pace; then it cannot be begun."""
+        event.stop()
+        count = sum(plan.count for plan in self._plans)
+        self.per_s = pace_of(event.value)
+        wrong = bool(event.value.strip()) and self.per_s is None
+        told = f"takes {span(count / self.per_s)}" if self.per_s else "more than 0, up to 100,000" if wrong else ""
+        self.query_one("#paced", Static).update(told)
+        self.query_one("#paced").set_class(wrong, "wrong")
+        self.query_one("#yes", Button).disabled = wrong
+
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:
         event.stop()
@@ -82,11 +103,22 @@ class Confirm(ModalScreen[bool]):
         self.query_one("#yes", Button).focus()
 
 
+def pace_of(text: str) -> float | None:
+    """Return the messages a second that were typed; None if that is no pace."""
+    try:
+        found = float(text)
+    except ValueError:
+        return None
+    return found if 0 < found <= MAX_PER_S else None
+
+
 def headline(plans: Sequence[Plan]) -> str:
     """Return what the plans are in a line: ``Discard 12 messages of emails?``."""
     verb, names = plans[0].verb, list(dict.fromkeys(plan.queue.name for plan in plans))
     count = sum(plan.count for plan in plans)
     of = plain(names[0]) if len(names) == 1 else f"{len(names)} queues"
+    if verb in SHARED:
+        return f"{verb.capitalize()} {plain(', '.join(plan.options['name'] for plan in plans), 60)} of {of}?"
     if not VERBS.get(verb):
         return f"{verb.capitalize()} {of}?"
     if not count:
@@ -105,7 +137,7 @@ def plan_text(plan: Plan) -> Told:
     more = plan.count - len(plan.sample)
     if more > 0:
         told.line((f"  and {more:,} more", "dim"))
-    told.line(("takes: ", "dim"), f"about {plan.cost.requests:,} requests, {dollars(plan.usd)}")
+    told.line(("takes: ", "dim"), f"about {counted(plan.cost.requests, 'request')}, {dollars(plan.usd)}")
     refused = list(plan.refused.items())
     for id_, why in refused[:REFUSED]:
         told.line((f"not {plain(id_, 40)}: {plain(why, 200)}", "warn"))

@@ -11,7 +11,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Label, Static
 
 from s3queue.store.metered import usd
+from s3queue.text import counted
 from s3queue_admin.actions import Result
+from s3queue_admin.actions.shared import SHARED
 from s3queue_admin.text import Redactor, plain
 from s3queue_admin.tui.shown import dollars
 from s3queue_admin.tui.widgets.detail import Told
@@ -27,6 +29,9 @@ PAST: Final = {
     "replay": "replayed",
     "reset": "reset",
     "resume": "resumed",
+    "undo": "undone",
+    "unlock": "unlocked",
+    "unschedule": "unscheduled",
 }
 
 
@@ -51,7 +56,9 @@ def summary(result: Result) -> str:
     """Return the result in a sentence: ``Replayed 3 messages of emails; 1 refused; stopped.``."""
     verb = PAST.get(result.verb, result.verb).capitalize()
     count = len(result.done)
-    if result.after:
+    if result.verb in SHARED and result.after:
+        told = [f"{verb} {plain(', '.join(result.after), 60)} of {plain(result.queue)}"]
+    elif result.after or result.verb in SHARED:
         told = [f"{verb} {plain(result.queue)}"]
     else:
         told = [f"{verb} {count:,} {'message' if count == 1 else 'messages'} of {plain(result.queue)}"]
@@ -63,7 +70,7 @@ def summary(result: Result) -> str:
 
 def bill(result: Result) -> str:
     """Return what it took: ``14 requests, $0.00004; audit 1764…``."""
-    spent = f"{sum(result.requests.values()):,} requests, {dollars(usd(result.requests))}"
+    spent = f"{counted(sum(result.requests.values()), 'request')}, {dollars(usd(result.requests))}"
     return f"{spent}; audit {result.audit}" if result.audit else spent
 
 

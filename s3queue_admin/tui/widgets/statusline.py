@@ -14,6 +14,7 @@ from s3queue_admin.snapshot import BucketSnapshot
 from s3queue_admin.text import plain
 from s3queue_admin.tui.feed import Standing
 from s3queue_admin.tui.shown import dollars, number, short
+from s3queue_admin.tui.trouble import counted, tally
 
 READ_ONLY: Final = " READ-ONLY "
 WRITE: Final = " WRITE "
@@ -34,13 +35,15 @@ class Facts:
     queue: str = ""
 
 
+LEAST: Final = 24
+"""Columns that what is wrong needs to be told here."""
 Part = tuple[str, str]
 """A text and its tone."""
 
 
 def condition_part(facts: Facts) -> Part:
     """Return how it stands with the bucket: ``● live 2s``, ``▲ throttled, shown is 40s old``, ``⏸ paused 3m``."""
-    standing, age = facts.standing, short(facts.age_s)
+    standing, age = facts.standing, short(None if facts.age_s is None else int(facts.age_s))
     if standing.condition == "starting":
         return "◌ looking for the first time", "dim"
     tone = _TONES.get(standing.condition, "bad")
@@ -74,15 +77,9 @@ def problem_part(facts: Facts) -> Part | None:
     if seen is None:
         return None
     unread = len(facts.standing.partly) + sum(len(queue.problems) for queue in seen.queues.values())
-    worst = [finding.severity for queue in seen.queues.values() for finding in queue.findings]
-    errors, warnings = worst.count("error"), worst.count("warning")
-    told = [f"{unread} unread"] * bool(unread) + [f"{errors} errors"] * bool(errors)
-    told += [f"{warnings} warnings"] * bool(warnings)
-    if not told:
-        return "no problems", "good"
-    return ", ".join(told).replace("1 errors", "1 error").replace(
-        "1 warnings", "1 warning"
-    ), "bad" if errors else "warn"
+    errors, warnings = tally(seen.queues.values())
+    told = ", ".join(filter(None, [f"{unread} unread" if unread else "", counted(errors, warnings)]))
+    return (told, "bad" if errors else "warn") if told else ("no problems", "good")
 
 
 def cost_part(facts: Facts) -> Part:
@@ -96,6 +93,9 @@ def line(facts: Facts, width: int) -> list[Part]:
     badge = (WRITE, "write") if facts.write else (READ_ONLY, "readonly")
     parts = [condition_part(facts)]
     room = width - len(parts[0][0]) - len(badge[0]) - 2
+    if not facts.standing.is_good and facts.standing.trouble and room > LEAST:
+        parts.append((plain(facts.standing.trouble, room - 3), ""))
+        room -= len(parts[1][0]) + 3
     for part in (problem_part(facts), cost_part(facts), leader_part(facts)):
         if part is not None and len(part[0]) + 3 <= room:
             parts.append(part)

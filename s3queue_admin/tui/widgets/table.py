@@ -10,7 +10,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.events import Click, Resize
+from textual.events import Click, Resize, Unmount
 from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
@@ -31,8 +31,9 @@ _MARK_WIDTH: Final = 2
 class Column(Generic[Row]):
     """What a column is called, shows of a row (a stranger's text may be in it), and is as wide as.
 
-    ``width``: columns of the terminal; ``grow``: its share of what is left. ``need``: it is left out where the table is
-    narrower than that. ``order``: what to sort by, None if it cannot be.
+    ``width``: columns of the terminal, the title's at least; ``grow``: its share of what is left. ``need``: it is left out
+    where the table is narrower than that; where not all fit, those that need most go first. ``order``: what to sort by,
+    None if it cannot be.
     """
 
     title: str
@@ -85,7 +86,7 @@ class Table(ScrollView, Generic[Row], can_focus=True):
         self._all: list[Row] = []
         self._rows: list[Row] = []
         self._where: Callable[[Row], bool] | None = None
-        self._plan: list[tuple[Column[Row], int]] = []
+        self._plan: list[tuple[Column[Row], int, int]] = []
         self._paints: dict[str, Style] = {}
 
     # -- rows --
@@ -125,11 +126,12 @@ class Table(ScrollView, Generic[Row], can_focus=True):
         """Show these, too."""
         new = list(rows)
         self._all += new
-        if self.sorted_by is None:
-            self._rows += new if self._where is None else filter(self._where, new)
-            self._fit()
-        else:
-            self._reorder()
+        more = new if self._where is None else list(filter(self._where, new))
+        at = self._name_of_current()
+        self._rows += more
+        if self.sorted_by is not None and more:
+            self._sort()
+        self._find(at)
 
     def filter_rows(self, where: Callable[[Row], bool] | None) -> None:
         """Show only rows of which that is true; None: all."""
@@ -137,16 +139,27 @@ class Table(ScrollView, Generic[Row], can_focus=True):
         self._reorder()
 
     def _reorder(self) -> None:
-        current = self.current
-        at = self.key(current) if current is not None else None
-        rows = self._all if self._where is None else [row for row in self._all if self._where(row)]
+        at = self._name_of_current()
+        self._rows = list(self._all) if self._where is None else [row for row in self._all if self._where(row)]
+        self._sort()
+        self._find(at)
+
+    def _sort(self) -> None:
+        """Sort the rows that are shown; those that are sorted already take little time."""
         order = self.columns[self.sorted_by].order if self.sorted_by is not None else None
-        self._rows = sorted(rows, key=order, reverse=self.descends) if order is not None else list(rows)
-        if at is not None:
-            here = self._rows[self.cursor] if self.cursor < len(self._rows) else None
-            if here is None or self.key(here) != at:
-                found = (index for index, row in enumerate(self._rows) if self.key(row) == at)
-                self.cursor = next(found, min(self.cursor, max(0, len(self._rows) - 1)))
+        if order is not None:
+            self._rows.sort(key=order, reverse=self.descends)
+
+    def _name_of_current(self) -> Hashable | None:
+        current = self.current
+        return self.key(current) if current is not None else None
+
+    def _find(self, at: Hashable | None) -> None:
+        """Put the cursor on the row of that name, if it is there."""
+        here = self._rows[self.cursor] if self.cursor < len(self._rows) else None
+        if at is not None and (here is None or self.key(here) != at):
+            found = (index for index, row in enumerate(self._rows) if self.key(row) == at)
+            self.cursor = next(found, min(self.cursor, max(0, len(self._rows) - 1)))
         self._fit()
 
     # -- order and marks --
@@ -225,14 +238,19 @@ class Table(ScrollView, Generic[Row], can_focus=True):
 
     def _sort_at(self, x: int) -> None:
         left = _MARK_WIDTH
-        for column, width in self._plan:
-            left += width + GAP
+        for column, width, gap in self._plan:
+            left += width + gap
             if x < left:
                 number = self.columns.index(column)
                 if column.order is not None:
                     same = number == self.sorted_by
                     self.sort_by(number, descends=not self.descends if same else None)
                 return
+
+    @on(Unmount)
+    def _gone(self) -> None:
+        """Let the rows go at once: the widget itself stays until it is found to be garbage."""
+        self._all, self._rows = [], []
 
     # -- painting --
 
@@ -243,14 +261,25 @@ class Table(ScrollView, Generic[Row], can_focus=True):
     def _shows(self, column: Column[Row]) -> bool:
         return self.size.width >= column.need
 
+    def _spare(self, columns: Sequence[Column[Row]]) -> int:
+        """Return how many cells of a line these columns leave."""
+        return self.size.width - _MARK_WIDTH - sum(column.width for column in columns) - sum(_gaps(columns))
+
     def _fit(self) -> None:
         """Give each column its width, and the scroll bars their range."""
         shown = [column for column in self.columns if self._shows(column)]
-        spare = self.size.width - _MARK_WIDTH - sum(column.width + GAP for column in shown)
+        while (spare := self._spare(shown)) < 0 and any(column.need for column in shown):
+            shown.remove(max(shown, key=lambda column: column.need))
         shares = sum(column.grow for column in shown) or 1
         self._plan = [
-            (column, max(4, column.width + spare * column.grow // shares) if column.grow else column.width)
-            for column in shown
+            (
+                column,
+                max(4, cells(column.title), column.width + spare * column.grow // shares)
+                if column.grow
+                else column.width,
+                gap,
+            )
+            for column, gap in zip(shown, _gaps(shown), strict=True)
         ]
         self.virtual_size = Size(self.size.width, len(self._rows) + 1)
         self.cursor = min(self.cursor, max(0, len(self._rows) - 1))
@@ -292,28 +321,40 @@ class Table(ScrollView, Generic[Row], can_focus=True):
 
     def _head(self) -> Strip:
         style, parts = self._style("head"), [" " * _MARK_WIDTH]
-        for column, width in self._plan:
-            title = column.title
+        for column, width, gap in self._plan:
+            title, arrow = plain(column.title, width), ""
             if self.sorted_by is not None and column is self.columns[self.sorted_by]:
-                title += "↓" if self.descends else "↑"
-            parts.append(_padded(plain(title, width), width, right=column.right) + " " * GAP)
+                arrow = "↓" if self.descends else "↑"
+            if column.right:  # the arrow stands in the gap, so that the title is where it was
+                parts.append(_padded(title, width, right=True) + arrow.ljust(gap))
+            else:
+                parts.append(_padded(title + arrow, width + gap, right=False))
         return Strip([Segment("".join(parts), style)])
 
     def _line(self, number: int) -> Strip:
         row, ground = self._rows[number], self._ground(number)
         base = self._style(*ground)
         segments = [Segment("▌ " if "marked" in ground else " " * _MARK_WIDTH, base)]
-        for column, width in self._plan:
+        for column, width, gap in self._plan:
             shown = column.show(row)
             text, tone = shown if isinstance(shown, tuple) else (shown, "")
             style = base + _foreground(self._style(tone)) if tone and "cursor" not in ground else base
-            segments.append(Segment(_padded(plain(text, width), width, right=column.right) + " " * GAP, style))
+            segments.append(Segment(_padded(plain(text, width), width, right=column.right) + " " * gap, style))
         return Strip(segments)
 
     def watch_has_focus(self, value: bool) -> None:
         """Show by the cursor's colour where keys go."""
         super().watch_has_focus(value)
         self.refresh()
+
+
+def _gaps(columns: Sequence[Column[Any]]) -> list[int]:
+    """Return the cells after each column: one more between what ends and what begins side by side."""
+    following = [*columns[1:], None]
+    return [
+        2 * GAP if column.right and after is not None and not after.right else GAP
+        for column, after in zip(columns, following, strict=True)
+    ]
 
 
 def _foreground(style: Style) -> Style:

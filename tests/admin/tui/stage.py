@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from time import monotonic
 from typing import Any
+from unittest.mock import patch
 
 from textual.app import App
 from textual.pilot import Pilot
@@ -146,7 +147,8 @@ async def settle(pilot: Pilot[None]) -> None:
     """Wait until threads have ended, and what they posted is dealt with, however slow the machine is."""
     quiet, deadline = 0, monotonic() + SETTLED_S
     while quiet < QUIET_ROUNDS:
-        await pilot.pause(0.002)
+        await pilot.pause(0.001)
+        await pilot.app.animator.wait_until_complete()
         quiet = quiet + 1 if is_quiet(pilot.app) else 0
         assert monotonic() < deadline, f"Not settled: {[each for each in pilot.app.workers if not each.is_finished]}"
     if isinstance(pilot.app, Dashboard) and pilot.app.is_running:
@@ -165,8 +167,18 @@ def is_quiet(app: App[None]) -> bool:
 
 async def press(pilot: Pilot[None], *keys: str) -> None:
     """Press keys one after the other, and wait for what comes of them."""
-    await pilot.press(*keys)
-    await settle(pilot)
+    with patch(
+        "textual.app.wait_for_idle", _go_on
+    ):  # which goes by the processor's time, a fiftieth of a second at least
+        for key in keys:
+            await pilot.press(key)
+            await settle(pilot)
+    if not keys:
+        await settle(pilot)
+
+
+async def _go_on(*_: float) -> None:
+    """Wait for nothing: that is what :func:`settle` does."""
 
 
 async def type_in(pilot: Pilot[None], text: str) -> None:
@@ -180,5 +192,4 @@ async def type_in(pilot: Pilot[None], text: str) -> None:
         ".": "full_stop",
         "-": "minus",
     }
-    await pilot.press(*(names.get(letter, letter) for letter in text))
-    await settle(pilot)
+    await press(pilot, *(names.get(letter, letter) for letter in text))

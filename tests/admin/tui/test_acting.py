@@ -124,6 +124,28 @@ def test_no_and_escape_change_nothing(site: Site) -> None:
     assert (queue.stats().dead, list(audit(queue))) == (5, [])
 
 
+def test_a_replay_is_as_quick_as_the_dialog_is_told(site: Site) -> None:
+    queue = orders(site)
+
+    async def story(app: Dashboard, pilot: Pilot[None]) -> None:
+        await press(pilot, "F")
+        app.screen.query_one("#per-s", Input).focus()
+        for wrong in ("0", "fast"):
+            await type_in(pilot, wrong)
+            assert app.screen.query_one("#yes", Button).disabled, wrong
+            await press(pilot, *["backspace"] * len(wrong))
+        await type_in(pilot, "2")
+        assert "takes 2s" in dialog(app)
+        began = site.clock.monotonic()
+        await press(pilot, "enter", "enter")
+        assert site.clock.monotonic() - began >= 2.0  # 2, 2 and 1 of them, a second apart
+
+    act(site, "letters", story)
+    assert queue.stats().dead == 0
+    (entry,) = audit(queue)
+    assert (entry.count, entry.options) == (5, {"per_s": 2.0})
+
+
 def test_marks_and_filter_say_what_is_meant_and_survive(site: Site) -> None:
     queue = orders(site)
 

@@ -116,6 +116,6 @@ def test_without_workers_it_says_so(site: Site) -> None:
     app = site.dashboard()
 
     async def story(_pilot: Pilot[None]) -> None:
-        assert "no worker has told what it asked for yet" in screen_text(app)
+        assert "no worker reports" in screen_text(app)
 
     on_screen(app, "cost", story, "billing")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from textual.pilot import Pilot
 
+from s3queue import LockLost
+from s3queue_admin.actions import audit
 from s3queue_admin.tui.screens.locks import Locks
 from tests.admin.tui.frames import EACH_SIZE, check_frames, is_harmless, on_screen
 from tests.admin.tui.pictures import screen_text
@@ -66,3 +69,48 @@ def test_without_any_it_says_so(site: Site) -> None:
         assert "There are no schedules." in screen_text(app)
 
     on_screen(app, "locks", story, "billing")
+
+
+def test_a_lock_is_broken_and_a_schedule_removed_by_key_with_entries_in_the_audit_trail(site: Site) -> None:
+    app = site.dashboard(write=True)
+    lock = site.emails.lock("rollout", ttl=300, renew=False).acquire()
+
+    def names() -> list[str]:
+        assert app.view is not None
+        assert app.view.table is not None
+        return [row.name for row in app.view.table.rows]
+
+    async def story(pilot: Pilot[None]) -> None:
+        await press(pilot, "down", "X")
+        assert "Unlock rollout of emails?" in screen_text(app)
+        assert "goes on until its next renewal" in screen_text(app)
+        await press(pilot, "enter")  # what it begins with is No
+        assert names() == ["digest", "rollout"]
+        await press(pilot, "X", "y")
+        assert names() == ["digest"]
+        await press(pilot, "tab", "X")
+        assert "Unschedule nightly of emails?" in screen_text(app)
+        await press(pilot, "y")
+        assert names() == []
+
+    on_screen(app, "locks", story)
+    with pytest.raises(LockLost):
+        lock.renew()
+    assert site.emails.schedules() == []
+    entries = {entry.verb: entry for entry in audit(site.emails)}
+    assert entries["unlock"].before["rollout"]["token"] == lock.token
+    assert entries["unschedule"].before["nightly"]["cron"] == "0 3 * * *"
+
+
+def test_a_lock_that_got_another_holder_meanwhile_is_left_to_him(site: Site) -> None:
+    app = site.dashboard(write=True)
+
+    async def story(pilot: Pilot[None]) -> None:
+        await press(pilot, "X")
+        site.emails.break_lock("digest")
+        site.emails.lock("digest", ttl=60, renew=False).acquire()
+        await press(pilot, "y")
+        assert "is not held like that any more" in screen_text(app)
+
+    on_screen(app, "locks", story)
+    assert [lock.expired for lock in site.emails.locks()] == [False]

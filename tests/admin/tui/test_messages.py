@@ -166,7 +166,7 @@ def test_a_message_is_explained_found_by_its_id_and_gone_when_it_is(site: Site) 
         assert app.view is not None
         assert app.view.NAME == "message"
         shown = screen_text(app)
-        assert dead.key in shown
+        assert dead.key in str(app.screen.query_one("#facts", Static).render())
         assert "It died after 1 attempt" in shown
         await press(pilot, "tab")
         assert app.focused is not None
@@ -217,3 +217,16 @@ def test_an_object_that_is_no_json_is_told_by_its_size() -> None:
     shown = object_text(b'{"password": "hunter2", "a": "\\u001b[31m"}', Redactor())
     assert "hunter2" not in shown
     assert "\x1b" not in shown
+
+
+def test_payload_and_last_error_are_both_seen_at_once_on_a_small_screen(site: Site) -> None:
+    app = site.dashboard()
+
+    async def story(pilot: Pilot[None]) -> None:
+        await press(pilot, "shift+tab", "end", "enter")
+        shown = screen_text(app)
+        assert "dead, non-retriable" in shown
+        assert 'to: "user5@example.com"' in shown
+        assert "NonRetriable: no mailbox user5@example.com" in shown
+
+    on_screen(app, "messages", story)

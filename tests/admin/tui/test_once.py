@@ -102,6 +102,16 @@ def free_port() -> int:
         return int(made.getsockname()[1])
 
 
+def listens(port: int) -> None:
+    """Wait until somebody listens there."""
+    until = monotonic() + 20
+    while True:
+        with socket.socket() as trial:
+            if trial.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert monotonic() < until
+
+
 async def visit(port: int) -> None:
     """Do as a browser does: read the page and what it needs, start a dashboard, see the queue, quit; and as strangers do."""
     here = f"http://127.0.0.1:{port}"
@@ -130,12 +140,7 @@ def test_a_browser_gets_a_page_and_behind_it_the_dashboard(url: str) -> None:
     with command("--url", url, "--serve", str(port)) as server:
         assert server.stderr is not None
         assert f"http://127.0.0.1:{port}" in server.stderr.readline()
-        until = monotonic() + 20
-        while True:
-            with socket.socket() as trial:
-                if trial.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert monotonic() < until
+        listens(port)
         asyncio.run(visit(port))
         server.send_signal(signal.SIGINT)
         assert server.wait(20) == 0

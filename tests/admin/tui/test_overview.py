@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 from textual.pilot import Pilot
 
 from s3queue_admin.tui.actions import ACTIONS, EVERYWHERE
@@ -180,7 +182,9 @@ def test_help_and_palette_know_every_action_of_the_screen(site: Site) -> None:
         await settle(pilot)
         assert app.view is not None
         titles = [command.title for command in app.get_system_commands(app.view)]
-        shown = help_text("overview", write=True).plain
+        console = Console(width=200, file=StringIO())
+        console.print(help_text("overview", write=True))
+        shown = console.file.getvalue()  # type: ignore[attr-defined]
         for action in ACTIONS:
             if action.is_on("overview"):
                 assert any(action.title.lower() in title.lower() for title in titles), action

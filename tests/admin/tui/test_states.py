@@ -89,6 +89,8 @@ def test_it_opens_on_a_bucket_that_fails_and_shows_the_queues_once_it_answers(si
     async def story(pilot: Pilot[None]) -> None:
         assert f"▲ {condition}" in screen_text(app)
         assert "nothing was seen yet" in screen_text(app)
+        assert "Nothing was seen yet." in screen_text(app)
+        assert app.feed.standing.trouble.split()[0] in "".join(screen_text(app).splitlines()[:-1])  # what is wrong
         store.fault = None
         site.clock.advance(60)
         app.feed.look()
