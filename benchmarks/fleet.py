@@ -12,6 +12,7 @@ import statistics
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from typing import Any
 from unittest.mock import patch
 
 from benchmarks.played import FleetStore, PlayedWorker, Traffic
@@ -21,6 +22,7 @@ from s3queue.core.ledger import Leader, Ledger
 from s3queue.ids import SeededIds
 from s3queue.protocol.outcomes import Delivery
 from s3queue.queue import Queue
+from s3queue.runtime.tuning import Tuning
 from s3queue.store.metered import billed, usd
 from tests.simulation.bucket import Bucket, Faults
 from tests.simulation.world import START_S, Actor, SimClock, World
@@ -100,9 +102,20 @@ class Fleet:
     """Workers, and producers that enqueue one by one at an even rate."""
 
     def __init__(
-        self, workers: int, rate: float, *, lanes: int | str = 1, handler_ms: float = 0.0, seed: int = 0
+        self,
+        workers: int,
+        rate: float,
+        *,
+        lanes: int | str = 1,
+        handler_ms: float = 0.0,
+        seed: int = 0,
+        tuning: Tuning | None = None,
+        **options: Any,
     ) -> None:
+        """``options`` are those of :class:`s3queue.Queue`."""
         self.workers, self.rate, self.lanes, self.handler_s = workers, rate, lanes, handler_ms / 1000
+        self.objects_per_s = rate
+        self.tuning, self.options = tuning or Tuning(), options
         self.world, self.bucket = World(seed), Bucket()
         self.queues: list[Queue] = []
         self.enqueued = 0
@@ -206,6 +219,7 @@ class Fleet:
             worker_id=actor.name,
             probe=False,
             lanes=self.lanes,
+            **self.options,
         )
         self.queues.append(queue)
         return queue, store
@@ -221,15 +235,19 @@ class Fleet:
         queue.connect()
         while True:
             began = self.world.now_s
-            owed += self.rate * tick_s
+            owed += self.objects_per_s * tick_s
             count, owed = int(owed), owed - int(owed)
             with store.together(max(count, 1)):
                 for _ in range(count):
-                    queue.enqueue({"n": self.enqueued})
-                    self.enqueued += 1
+                    self._enqueue(queue)
             late = self.world.now_s - began
-            owed += self.rate * max(0.0, late - tick_s)
+            owed += self.objects_per_s * max(0.0, late - tick_s)
             clock.sleep(max(0.0, tick_s - late))
+
+    def _enqueue(self, queue: Queue) -> None:
+        """Enqueue an object."""
+        queue.enqueue({"n": self.enqueued})
+        self.enqueued += 1
 
     def _work(self, actor: Actor) -> None:
         worker = PlayedWorker(self, actor)

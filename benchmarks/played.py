@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from s3queue.coordination import NoHints
 from s3queue.core.presence import Presence
 from s3queue.errors import S3QueueError
 from s3queue.ids import SeededIds
 from s3queue.protocol.outcomes import Delivery
 from s3queue.protocol.registry import Registration
+from s3queue.runtime.heeding import Heeding
 from s3queue.runtime.pace import Polling, Prefetch
 from s3queue.runtime.readers import READERS
 from s3queue.runtime.worker import LINGER_S
@@ -24,10 +26,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CONCURRENCY = 8
 MAINTENANCE_S = 0.25
-MAX_POLL_S = 5.0
-
+_HEARS_S = 0.02
+"""How soon a sleeping worker notices a hint."""
 
 Traffic = Counter[tuple[str, str, str]]
 """Requests by (area, lane, verb), lane being '' in areas that have none. An object that a ``POST`` deletes is a DELETE beside
@@ -94,12 +95,14 @@ class PlayedWorker:
     def __init__(self, fleet: Fleet, actor: Actor) -> None:
         self.fleet, self.world = fleet, fleet.world
         self.queue, self.store = fleet.open(actor)
-        self.clock, self.ids = SimClock(fleet.world, actor), SeededIds(actor.name)
+        self.clock, self.ids, self.tuning = SimClock(fleet.world, actor), SeededIds(actor.name), fleet.tuning
         self.connection = self.queue.connect()
         self.consumer = self.connection.consumer
-        self.consumer.coordinate(max_poll_s=MAX_POLL_S)
+        self.consumer.coordinate(max_poll_s=self.tuning.max_poll_interval)
         self.connection.standing.spread = self._spread
-        self.polling, self.prefetch = Polling(0.25, MAX_POLL_S), Prefetch(CONCURRENCY, 1000)
+        self.polling = Polling(self.tuning.poll_interval, self.tuning.max_poll_interval)
+        self.prefetch = Prefetch(self.tuning.concurrency, self.tuning.prefetch)
+        self.heeding = Heeding(self.connection.hints, self.consumer, self.tuning.concurrency, self._hinted)
         self.registration = Registration(self.connection.lane, self._describe)
         self.waiting: deque[Delivery] = deque()
         self.running: list[tuple[float, int, Delivery]] = []
@@ -113,6 +116,9 @@ class PlayedWorker:
             return [function(item) for item in todo]
         with self.store.together(READERS):
             return [function(item) for item in todo]
+
+    def _hinted(self) -> None:
+        self.polling.hint(self.world.now_s, self.ids.random())
 
     def _describe(self) -> Presence:
         committers = [agents.lane.committer for agents in self.connection.lanes.known]
@@ -137,13 +143,18 @@ class PlayedWorker:
     def run(self) -> None:
         """Work for ever."""
         self.registration.step()
+        with self.heeding:
+            self._run()
+
+    def _run(self) -> None:
         while True:
             self._handle()
             now = self.world.now_s
             room = self._room()
             lingered = self.pending_since is not None and now - self.pending_since >= LINGER_S
-            rides = lingered and room > 0 and self.consumer.coordinated
-            looks = rides or now >= self.polling.next_at(room, leads=self.consumer.leads)
+            follows = self.pending_since is not None and self.consumer.others_wait
+            follows = follows or (lingered and self.consumer.coordinated)
+            looks = (room > 0 and follows) or now >= self.polling.next_at(room, leads=self.consumer.leads)
             if looks or lingered or self.consumer.needs_extension():
                 self._exchange(room if looks else 0, now, looks=looks)
                 self._handle()
@@ -167,7 +178,7 @@ class PlayedWorker:
             self.pending_since = self.pending_since or now
             self.fleet.completed += 1
             self._begin(at)
-        while self.waiting and len(self.running) < CONCURRENCY:
+        while self.waiting and len(self.running) < self.tuning.concurrency:
             self._begin(now)
 
     def _begin(self, at: float) -> None:
@@ -179,13 +190,17 @@ class PlayedWorker:
     def _exchange(self, room: int, now: float, *, looks: bool) -> None:
         short = not self.waiting or now - self.claimed_at < LINGER_S
         self.pending_since = None
+        if looks:
+            self.polling.look(now)
         try:
             got = self.consumer.exchange(room, look=looks, deliver=self.waiting.append)
         except S3QueueError:
             self.polling.failed(self.world.now_s, self.ids.random())
             return
         if looks:
-            self.polling.max_interval_s = self.consumer.most_idle_s(MAX_POLL_S)
+            self.polling.max_interval_s = max(
+                self.consumer.most_idle_s(self.tuning.max_poll_interval), self.polling.interval_s
+            )
             full = self.consumer.claimed_in_full
             if short and full:
                 self.prefetch.grow()
@@ -198,10 +213,12 @@ class PlayedWorker:
 
     def _maintain(self) -> None:
         """Do what the maintenance thread does beside: its requests take no time of this one's, only of its own."""
-        steps = [
+        steps: list[Callable[[], object]] = [
             lambda: self.connection.register.refresh(self.consumer.settings_age_s),
+            self.connection.history.step,
             self.registration.step,
             self.connection.duties.step,
+            self.heeding.step,
         ]
         for agents in self.connection.lanes.all():
             steps += [agents.janitor.tick, agents.sweep, agents.flush_deferred]
@@ -220,4 +237,8 @@ class PlayedWorker:
             times.append(self.pending_since + LINGER_S)
         if self.running:
             times.append(self.running[0][0])
-        self.clock.sleep(max(0.001, min(times) - now))
+        until = max(now + 0.001, min(times))
+        if isinstance(self.connection.hints, NoHints):
+            self.clock.sleep(until - now)
+        while self.world.now_s < min(until, self.polling.next_at(room, leads=self.consumer.leads)):
+            self.clock.sleep(min(_HEARS_S, until - self.world.now_s))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from s3queue_admin.cost.bill import Bill, Charge, Flow, Rate
 from s3queue_admin.cost.estimate import Case, Estimate, WhatIf, estimate_usage, what_if
+from s3queue_admin.cost.lane import Latency
 from s3queue_admin.cost.load import Load
 from s3queue_admin.cost.measured import Heard, Measured, measured
 from s3queue_admin.cost.prices import PriceList, load_prices
 from s3queue_admin.cost.purposes import Purpose, purpose
-from s3queue_admin.cost.rhythm import Latency
 
 __all__ = [
     "Bill", "Case", "Charge", "Estimate", "Flow", "Heard", "Latency", "Load", "Measured", "PriceList", "Purpose", "Rate",

@@ -68,7 +68,8 @@ class Bill:
     """What something costs in one store, in US dollars. A month has thirty days.
 
     ``scope`` says what is billed and ``period`` of which time; ``as_of`` is the day of the prices. ``free_usd_a_month`` is
-    what free requests and gigabytes take off: an account has them once, so nothing else in it may have used them.
+    what free requests and gigabytes take off: an account has them once, so nothing else in it may have used them. ``note``:
+    what else must be known of the store, or ''.
     """
 
     store: str
@@ -81,6 +82,7 @@ class Bill:
     storage_usd_a_month: float = 0.0
     transfer_usd_a_month: float = 0.0
     free_usd_a_month: float = 0.0
+    note: str = ""
 
     @property
     def usd_a_month(self) -> float:
@@ -177,6 +179,7 @@ def _bucket(rates: Sequence[Rate], head: _Head, prices: BucketPrices, hint_usd: 
         storage_usd_a_month=flow.stored_gb * prices.storage_gb_month,
         transfer_usd_a_month=transfer * MONTH_S / _GB,
         free_usd_a_month=free / _MILLION + stored_free,
+        note=prices.note,
     )
 
 
@@ -202,6 +205,7 @@ def _service(head: _Head, prices: ServicePrices) -> Bill:
         flow.messages,
         tuple(_charge(rate, prices.request, flow.messages) for rate in lines),
         free_usd_a_month=min(month, prices.free_requests) * prices.request / _MILLION,
+        note=prices.note,
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
+from math import ceil
 from typing import Any
 
 from s3queue.core.settings import Settings
 from s3queue.errors import InvalidSetting
+from s3queue.text import counted
 from s3queue_admin.cost.bill import HINT, Bill, Flow, Rate, bills, merge
-from s3queue_admin.cost.fleet import CROWDED, crew_of, demand, idle, life_of
+from s3queue_admin.cost.fleet import CROWDED, MOST_PLAYED, crew_of, demand, idle, life_of
 from s3queue_admin.cost.load import Load
 from s3queue_admin.cost.prices import PriceList, load_prices
 from s3queue_admin.cost.purposes import Purpose
@@ -112,8 +114,8 @@ def _flow(load: Load, settings: Settings, rates: Sequence[Rate]) -> Flow:
 
 
 def _scope(load: Load, settings: Settings) -> str:
-    workers = "1 worker" if load.workers == 1 else f"{load.workers:,} workers"
-    lanes = "1 lane" if settings.lanes == 1 else f"{settings.lanes} lanes"
+    workers = counted(load.workers, "worker")
+    lanes = counted(settings.lanes, "lane")
     if not load.messages_per_s:
         return f"one queue, {workers}, {lanes}, idle"
     batch = "one at a time" if load.batch == 1 else f"{load.batch} at a time"
@@ -127,20 +129,29 @@ def _notes(load: Load, settings: Settings) -> list[str]:
     lanes = settings.lanes
     objects = load.messages_per_s * (1 / load.batch + life.retries) / lanes
     crew = crew_of(load, settings, objects, load.messages_per_s * life.attempts / lanes)
-    if crew.needed > crew.workers:
-        notes.append(f"It does not keep up: it takes {crew.needed * lanes:.0f} workers to do what comes.")
-    if crew.commits > CROWDED:
+    rhythm = crew.rhythm
+    if not crew.keeps_up:
+        why = "an ordered group takes one message at a time, and a commit for each"
+        if crew.needed > crew.workers:
+            why = f"it takes {counted(ceil(crew.needed * lanes), 'worker')} to do what comes"
+        elif settings.order != "strict":
+            why = "its workers wait for each other's commits and reads: use more lanes, larger batches"
+        notes.append(f"It does not keep up: {why}.")
+    if rhythm.commits > CROWDED:
         notes.append(
-            f"Crowded: {crew.busy:.0f} busy workers write a ledger {crew.commits:.0f} times a second, which costs more "
-            "lost races than this model knows. Use more lanes, or more concurrency in fewer workers."
+            f"Crowded: {rhythm.busy:.0f} busy workers write a ledger {rhythm.commits:.0f} times a second and lose "
+            f"{rhythm.lost:.0f} races; how many is a matter of chance, so dollars are, by a tenth and more. Use more lanes, or "
+            "more concurrency in fewer workers."
         )
-    if settings.order != "fifo":
-        notes.append(f"Order {settings.order!r} is reckoned roughly, and was not held against runs.")
+    if crew.played < crew.workers and crew.played == MOST_PLAYED:
+        notes.append(f"Of the workers of a lane {MOST_PLAYED} are reckoned as at work, the others as idle.")
+    if settings.strict and load.failing:
+        notes.append("That a retry holds its group back is not modelled: it counts as one more message.")
     if settings.lanes_auto:
         notes.append(f"lanes='auto' is reckoned as {lanes}, what it is now.")
     if load.coordination != "s3":
         notes.append(
-            f"Hints by {load.coordination}: its looks were not held against runs; a Redis server is not in it."
+            "A Redis server is not in it." if load.coordination == "redis" else "Hints by SQS are billed by SQS."
         )
     return notes
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, fields
 from math import isfinite
 
 from s3queue.errors import InvalidSetting
-from s3queue_admin.cost.rhythm import S3_LATENCY, Latency
+from s3queue_admin.cost.lane import S3_LATENCY, Latency
 
 COORDINATION = ("s3", "redis", "sqs")
 _MOST = {
     "messages_per_s": 1e6,
     "workers": 100_000,
     "producers": 100_000,
+    "groups": 1_000_000,
     "batch": 1000,
     "concurrency": 1000,
     "handler_s": 86_400,
@@ -29,11 +30,12 @@ _LEAST = {
     "producers": 0,
     "workers": 1,
     "batch": 1,
+    "groups": 1,
     "concurrency": 1,
     "poll_interval_s": 0.01,
     "max_poll_interval_s": 0.01,
 }
-_WHOLE = ("workers", "producers", "batch", "concurrency", "payload_bytes", "ledger_bytes")
+_WHOLE = ("workers", "producers", "batch", "groups", "concurrency", "payload_bytes", "ledger_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,10 @@ class Load:
     """What is asked of a queue; seconds, bytes, and shares from 0 to 1. InvalidSetting for a value out of range.
 
     ``messages_per_s`` are enqueued, ``batch`` an object, by ``producers`` processes, ``deduplicated`` of them with a
-    ``dedup_id``; in ``idle_share`` of the time there are none. ``failing`` is the share of attempts that fail, of any
-    message alike. ``workers``, ``concurrency`` and the intervals are those of :class:`s3queue.Worker`. ``stored_gb`` lies
-    in the bucket beside results; ``ledger_bytes`` is how large a ledger is. ``latency`` is the store's.
+    ``dedup_id``; they are of so many ``groups``, which matters where those are kept in order (``order="strict-group"``). In
+    ``idle_share`` of the time there are none. ``failing`` is the share of attempts that fail, of any message alike.
+    ``workers``, ``concurrency`` and the intervals are those of :class:`s3queue.Worker`. ``stored_gb`` lies in the bucket
+    beside results; ``ledger_bytes`` is how large a ledger is. ``latency`` is the store's.
     """
 
     messages_per_s: float = 0.0
@@ -57,6 +60,7 @@ class Load:
     deduplicated: float = 0.0
     idle_share: float = 0.0
     producers: int = 1
+    groups: int = 1
     coordination: str = "s3"
     payload_bytes: int = 1024
     ledger_bytes: int = 20_000

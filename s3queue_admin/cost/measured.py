@@ -14,6 +14,7 @@ from s3queue.clock import to_datetime
 from s3queue.core.presence import Presence
 from s3queue.errors import InvalidSetting
 from s3queue.store.metered import Counts, from_lines
+from s3queue.text import counted
 from s3queue_admin.cost.bill import Bill, Flow, Rate, bills, merge
 from s3queue_admin.cost.estimate import find_bill
 from s3queue_admin.cost.prices import PriceList, load_prices
@@ -51,6 +52,7 @@ class Measured:
 
     ``rates`` are requests a second by verb and purpose: the workers' by their meters, the operator's own looks as purpose
     *watching*, and ``producers`` (in ``rates`` too), which is an estimate: processes that only enqueue write no meter.
+    ``bills`` are of what the queue asked for; the operator's looks are not its costs: ``watching`` are their bills.
     ``messages_per_s``: those that were completed or died; None in a first snapshot, which cannot tell.
     """
 
@@ -63,7 +65,13 @@ class Measured:
     rates: tuple[Rate, ...]
     producers: Rate | None
     bills: tuple[Bill, ...]
+    watching: tuple[Bill, ...]
     notes: tuple[str, ...]
+
+    @property
+    def is_metered(self) -> bool:
+        """Whether any worker has told what it asked for: if not, nothing is known of what the queue costs."""
+        return self.heard.workers > 0
 
     def bill(self, store: str = "s3") -> Bill:
         """Return the bill of a store or service; InvalidSetting if the price file has none of that name."""
@@ -87,18 +95,19 @@ def measured(
     last = after or before
     workers = list(_by_worker(before if after is not None else None, last))
     heard, rates, from_at = _add_up(before if after is not None else None, last, workers)
-    counted = [Rate(verb, purpose(verb, area, outcome), each) for (verb, area, outcome), each in rates.items()]
+    made = [Rate(verb, purpose(verb, area, outcome), each) for (verb, area, outcome), each in rates.items()]
     activity = rates_between(before, after) if after is not None else None
     producers = _producers(before, after, rates) if after is not None else None
     seconds = max(_SOONEST_S, (last.taken_at - from_at).total_seconds())
-    if after is not None:
-        looked = last.requests if watching is None else watching
-        counted += [Rate(verb, Purpose.WATCHING, count / seconds) for (verb, _, _), count in looked.items()]
-    lines = merge([*counted, *([producers] if producers else [])])
+    looked = (last.requests if watching is None else watching) if after is not None else {}
+    looks = merge(Rate(verb, Purpose.WATCHING, count / seconds) for (verb, _, _), count in looked.items())
+    lines = merge([*made, *([producers] if producers else [])])
     done = activity.completed + activity.died if activity else None
     flow = _flow(done or 0.0, activity.completed + activity.failed if activity else 0.0, producers, heard)
-    scope = f"queue {last.queue!r}, {heard.workers} of {heard.workers + heard.silent + heard.gone} workers"
+    scope = f"queue {last.queue!r}, {heard.workers} of {counted(heard.workers + heard.silent + heard.gone, 'worker')}"
     period = f"{from_at:%Y-%m-%d %H:%M:%S} to {last.taken_at:%Y-%m-%d %H:%M:%S} UTC"
+    prices = prices or load_prices()
+    watched = bills(looks, Flow(0.0, 0.0), prices, scope="the operator's own looks", period=period)
     return Measured(
         scope,
         period,
@@ -106,9 +115,10 @@ def measured(
         last.taken_at,
         heard,
         done,
-        lines,
+        merge([*lines, *looks]),
         producers,
-        bills(lines, flow, prices or load_prices(), scope=scope, period=period),
+        bills(lines, flow, prices, scope=scope, period=period),
+        tuple(bill for bill in watched if bill.store in prices.buckets),
         tuple(_notes(heard, producers, activity is not None, lines)),
     )
 
@@ -210,6 +220,8 @@ def _flow(messages: float, attempts: float, producers: Rate | None, heard: Heard
 
 def _notes(heard: Heard, producers: Rate | None, pair: bool, rates: Iterable[Rate]) -> list[str]:
     notes = []
+    if not heard.workers:
+        notes.append("Nothing has been metered: no worker reports. What the workers cost is not known.")
     if producers:
         notes.append(
             "Producers that are no workers write no meter: their PUTs are estimated from what was ticketed and read "
@@ -219,11 +231,12 @@ def _notes(heard: Heard, producers: Rate | None, pair: bool, rates: Iterable[Rat
         notes.append("One snapshot: producers, the operator's looks and dollars a message take a second one.")
     if heard.gone or heard.silent:
         notes.append(
-            f"Not in it: {heard.gone} workers that left, and {heard.silent} that have told nothing yet or are dead."
+            f"Not in it: {counted(heard.gone, 'worker')} that left; told nothing yet, or dead: {heard.silent}."
         )
     if heard.lifetime:
         notes.append(
-            f"{heard.lifetime} workers are measured since their start, not over this time: no newer heartbeat is known."
+            f"{counted(heard.lifetime, 'worker is', 'workers are')} measured since their start, not over this time: no newer "
+            "heartbeat is known."
         )
     if any(rate.purpose is Purpose.UNTOLD for rate in rates):
         notes.append("Workers of an older version tell verbs alone: those requests are 'untold'.")

@@ -19,12 +19,24 @@ STORES = ("s3", "s3-express", "r2", "sqs", "sqs-fifo")
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a figure was found, and the day it was of."""
+
+    source: str
+    as_of: date
+
+
+@dataclass(frozen=True, slots=True)
 class BucketPrices:
-    """US dollars: a million requests by class, a GB stored for a month, a GB sent there and back. Free: a month's."""
+    """US dollars: a million requests by class, a GB stored for a month, a GB sent there and back. Free: a month's.
+
+    ``origins`` are those of the figures by name; ``note`` is what else must be known of the store, or ''.
+    """
 
     name: str
     title: str
-    source: str
+    note: str
+    origins: Mapping[str, Origin]
     put_list: float
     get: float
     free_put_list: float
@@ -41,7 +53,8 @@ class ServicePrices:
 
     name: str
     title: str
-    source: str
+    note: str
+    origins: Mapping[str, Origin]
     request: float
     free_requests: float
     chunk_bytes: float
@@ -57,6 +70,11 @@ class PriceList:
     buckets: Mapping[str, BucketPrices]
     services: Mapping[str, ServicePrices]
     origin: str
+
+    @property
+    def stores(self) -> tuple[BucketPrices | ServicePrices, ...]:
+        """The prices of buckets, then of services."""
+        return (*self.buckets.values(), *self.services.values())
 
     def bucket(self, name: str) -> BucketPrices:
         """Return the prices of a store; InvalidSetting if there is none of that name."""
@@ -98,9 +116,9 @@ def parse_prices(text: str, origin: str = "the price file") -> PriceList:
     for name, table in document.items():
         kind = table.get("kind") if isinstance(table, dict) else None
         if kind == "bucket":
-            buckets[name] = BucketPrices(**_fields(BucketPrices, name, table, origin))
+            buckets[name] = BucketPrices(**_fields(BucketPrices, name, table, as_of, origin))
         elif kind == "service":
-            services[name] = ServicePrices(**_fields(ServicePrices, name, table, origin))
+            services[name] = ServicePrices(**_fields(ServicePrices, name, table, as_of, origin))
         else:
             raise _wrong(origin, f"does not say of {name} whether its kind is 'bucket' or 'service'")
     for name in STORES:
@@ -109,23 +127,36 @@ def parse_prices(text: str, origin: str = "the price file") -> PriceList:
     return PriceList(as_of, MappingProxyType(buckets), MappingProxyType(services), origin)
 
 
-def _fields(model: type, name: str, table: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    wanted = [item.name for item in fields(model) if item.name != "name"]
-    unknown = sorted(table.keys() - {"kind", *wanted})
+def _fields(model: type, name: str, table: Mapping[str, Any], as_of: date, origin: str) -> dict[str, Any]:
+    figures = [item.name for item in fields(model) if item.name not in ("name", "title", "note", "origins")]
+    wanted = ["title", "source", *figures]
+    unknown = sorted(table.keys() - {"kind", "note", *wanted})
     missing = [key for key in wanted if key not in table]
     if unknown or missing:
         what = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has unknown {', '.join(unknown)}"] * bool(unknown)
         raise _wrong(origin, f"{' and '.join(what)} in [{name}]")
-    for key in wanted:
-        value = table[key]
-        if key in ("title", "source"):
-            if not isinstance(value, str) or not value:
-                raise _wrong(origin, f"has {key} = {value!r} in [{name}], which must be text")
-        elif isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < 0:
-            raise _wrong(origin, f"has {key} = {value!r} in [{name}], which must be a number from 0")
-        elif key in ("chunk_bytes", "batch", "long_poll_s") and not value:
-            raise _wrong(origin, f"has {key} = 0 in [{name}], which must be more")
-    return {"name": name, **{key: table[key] for key in wanted}}
+    texts = {"title": table["title"], "source": table["source"], "note": table.get("note", "-")}
+    for key, text in texts.items():
+        if not isinstance(text, str) or not text:
+            raise _wrong(origin, f"has {key} = {text!r} in [{name}], which must be text")
+    found: dict[str, Any] = {"name": name, "title": texts["title"], "note": table.get("note", "")}
+    origins = {}
+    for key in figures:
+        found[key], origins[key] = _figure(key, name, table[key], Origin(texts["source"], as_of), origin)
+    return found | {"origins": MappingProxyType(origins)}
+
+
+def _figure(key: str, name: str, told: Any, usual: Origin, origin: str) -> tuple[float, Origin]:
+    """Return a figure and where it is from: a number, or a number with a source and a day of its own."""
+    parts = told if isinstance(told, dict) else {"is": told}
+    value, source, as_of = parts.get("is"), parts.get("source", usual.source), parts.get("as_of", usual.as_of)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < 0:
+        raise _wrong(origin, f"has {key} = {value!r} in [{name}], which must be a number from 0")
+    if key in ("chunk_bytes", "batch", "long_poll_s") and not value:
+        raise _wrong(origin, f"has {key} = 0 in [{name}], which must be more")
+    if parts.keys() - {"is", "source", "as_of"} or not isinstance(source, str) or not source or type(as_of) is not date:
+        raise _wrong(origin, f'has {key} in [{name}], which must be a number, or {{ is = …, source = "…", as_of = … }}')
+    return value, Origin(source, as_of)
 
 
 def _wrong(origin: str, what: str) -> InvalidSetting:

@@ -69,6 +69,7 @@ _BY_AREA: Final = {
     "queue.json": Purpose.POLLING,
     "workers": Purpose.HEARTBEATS,
     "dlq": Purpose.DEAD_LETTERS,
+    "staged": Purpose.DEAD_LETTERS,
     "settled": Purpose.SWEEPING,
     "results": Purpose.RESULTS,
     "history": Purpose.RESULTS,

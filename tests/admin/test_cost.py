@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
+import tomllib
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, fields, replace
 from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -31,13 +34,16 @@ from s3queue_admin.cost import (
 )
 from s3queue_admin.cost.bill import bills
 from s3queue_admin.cost.fleet import life_of
-from s3queue_admin.cost.prices import parse_prices
+from s3queue_admin.cost.prices import Origin, parse_prices
 from s3queue_admin.snapshot import QueueSnapshot
+from tests.admin.conftest import Admin
 from tests.admin.test_snapshot import Site
 from tests.queue.clocks import eventually
 from tests.worker.running import Seen, memory_url, running
 
 SHIPPED = (files("s3queue_admin.cost") / "prices.toml").read_text("utf-8")
+PLAIN = re.sub(r"\{ is = ([\d._]+),[^}]*\}", r"\1", SHIPPED)
+"""The same with numbers alone, as one's own file may have them."""
 
 # -- meters and purposes --
 
@@ -97,27 +103,37 @@ def test_a_worker_writes_down_what_its_requests_were_for() -> None:
 # -- price files --
 
 
-def test_the_shipped_prices_are_dated_and_say_where_they_are_from() -> None:
+def test_each_shipped_figure_is_dated_and_says_where_it_is_from() -> None:
     prices = load_prices()
     assert (prices.bucket("s3").put_list, prices.bucket("s3").get) == (5.00, 0.40)
-    assert prices.as_of.year >= 2026
-    assert all(each.source.startswith("https://") for each in prices.buckets.values())
-    assert all(each.source.startswith("https://") for each in prices.services.values())
+    for store in prices.stores:
+        figures = {item.name for item in fields(store)} - {"name", "title", "note", "origins"}
+        assert store.origins.keys() == figures
+        assert all(each.source.startswith("https://") and each.as_of.year >= 2026 for each in store.origins.values())
+    for name, table in tomllib.loads(SHIPPED).items():
+        told = (
+            [value for key, value in table.items() if key not in ("kind", "title", "source", "note")]
+            if name != "as_of"
+            else []
+        )
+        assert all(each.keys() == {"is", "source", "as_of"} for each in told), "none leans on the table's"
+    assert "unordered" in prices.bucket("s3-express").note
 
 
 def test_a_file_of_one_s_own_is_used(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text(SHIPPED.replace("put_list = 5.00", "put_list = 2.5") + "\n[mine]\n" + _table("r2"))
+    path.write_text(PLAIN.replace("put_list = 5.00", "put_list = 2.5") + "\n[mine]\n" + _table("r2"))
     prices = load_prices(path)
     assert prices.bucket("s3").put_list == 2.5
     assert prices.bucket("mine").get == 0.36
+    assert prices.bucket("mine").origins["get"] == Origin("https://developers.cloudflare.com/r2/pricing/", prices.as_of)
     assert [bill.store for bill in estimate_usage(prices=prices).bills] == [
         "s3", "s3-express", "r2", "mine", "sqs", "sqs-fifo",
     ]  # fmt: skip
 
 
 def _table(name: str) -> str:
-    return SHIPPED.partition(f"[{name}]\n")[2].partition("\n\n")[0] + "\n"
+    return PLAIN.partition(f"[{name}]\n")[2].partition("\n\n")[0] + "\n"
 
 
 @pytest.mark.parametrize(
@@ -130,6 +146,9 @@ def _table(name: str) -> str:
         (lambda text: text.replace("get = 0.36", "get = nan"), r"get = nan in \[r2\]"),
         (lambda text: text.replace("get = 0.36", "got = 1\nget = 0.36"), r"unknown got in \[r2\]"),
         (lambda text: text.replace("as_of = 2026-06-13", ""), "as_of"),
+        (lambda text: text.replace("get = 0.36", 'get = { is = 0.36, source = "" }'), r"get in \[r2\]"),
+        (lambda text: text.replace("get = 0.36", "get = { is = 0.36, as_of = 2026 }"), r"get in \[r2\]"),
+        (lambda text: text.replace("get = 0.36", "get = { was = 0.36 }"), r"get = None in \[r2\]"),
         (lambda text: text.replace('kind = "service"', 'kind = "bucket"', 1), r"sqs"),
         (lambda text: text.replace("batch = 10", "batch = 0", 1), r"batch = 0 in \[sqs\]"),
         (lambda text: text + "\n[", "is no TOML"),
@@ -137,8 +156,8 @@ def _table(name: str) -> str:
     ],
 )
 def test_a_bad_price_file_is_refused_and_says_what_is_wrong(change: Callable[[str], str], said: str) -> None:
-    changed = change(SHIPPED)
-    assert changed != SHIPPED
+    changed = change(PLAIN)
+    assert changed != PLAIN
     with pytest.raises(InvalidSetting, match=said):
         parse_prices(changed, "mine.toml")
 
@@ -359,8 +378,11 @@ def test_requests_are_told_between_heartbeats_by_verb_and_purpose() -> None:
     assert found.heard.between == 1
     assert ("GET", Purpose.WATCHING) in lines
     assert found.bill().by_purpose()[Purpose.COMMITS] == pytest.approx(6 * 5 * MONTH_S / 1e6)
+    assert Purpose.WATCHING not in found.bill().by_purpose(), "the operator's looks are not what the queue costs"
+    assert {charge.purpose for bill in found.watching for charge in bill.charges} == {Purpose.WATCHING}
+    assert [bill.store for bill in found.watching] == ["s3", "s3-express", "r2"]
     assert found.period.endswith("UTC")
-    assert found.bill("sqs").scope == found.scope == "queue 'jobs', 1 of 1 workers"
+    assert found.bill("sqs").scope == found.scope == "queue 'jobs', 1 of 1 worker"
 
 
 def test_workers_come_and_go_and_start_again_at_nothing() -> None:
@@ -415,12 +437,18 @@ def test_one_snapshot_tells_what_workers_cost_since_they_started() -> None:
     assert any("One snapshot" in note for note in found.notes)
 
 
-def test_the_operator_s_looks_in_between_are_billed_if_they_are_told() -> None:
+def test_where_no_worker_reports_nothing_is_metered_and_only_the_operator_s_looks_cost() -> None:
     meters = Meters()
     before = meters.look()
     meters.site.clock.advance(100)
     found = measured(before, meters.look(), watching={("GET", "ledger", "unchanged"): 200, ("LIST", "inbox", "ok"): 50})
     assert by_line(found.rates) == {("GET", Purpose.WATCHING): 2.0, ("LIST", Purpose.WATCHING): 0.5}
+    assert not found.is_metered
+    assert found.notes[0].startswith("Nothing has been metered: no worker reports.")
+    assert found.bill().charges == ()
+    assert found.bill().usd_a_month == 0
+    (watching, *_) = found.watching
+    assert watching.usd_an_hour == pytest.approx((2.0 * 0.4 + 0.5 * 5) * 3600 / 1e6)
 
 
 def test_snapshots_in_the_wrong_order_or_of_two_queues_are_refused() -> None:
@@ -432,3 +460,24 @@ def test_snapshots_in_the_wrong_order_or_of_two_queues_are_refused() -> None:
         measured(after, before)
     with pytest.raises(InvalidSetting, match="of one queue"):
         measured(before, replace(after, queue="other", root="s3queue/other/"))
+
+
+def test_the_command_line_says_that_nothing_was_metered_and_bills_nothing(admin: Admin, url: str) -> None:
+    with Queue("quiet", url=url, probe=False) as queue:
+        queue.enqueue(1)
+    told = admin("cost", "measured", "quiet", "--url", url, "--over", "0.05").stdout
+    assert "Nothing has been metered: no worker reports." in told
+    assert "your own looks, beside it" in told
+    assert "S3 Standard" not in told, "no dollars that look like the queue's"
+    found = json.loads(admin("cost", "measured", "quiet", "--url", url, "--over", "0.05", "-o", "json").stdout)
+    assert not found["is_metered"]
+    assert found["watching"][0]["usd_an_hour"] > 0
+
+
+def test_the_command_line_compares_with_the_first_of_each_and_remarks_on_stores(admin: Admin) -> None:
+    told = admin(
+        "cost", "what-if", "messages_per_s=100", "workers=10,50", "--store", "s3", "--store", "s3-express"
+    ).stdout
+    assert "Compared with workers=10 in the same store (×1)" in told
+    assert "directory buckets list unordered" in told.replace("\n", " ")
+    assert max(map(len, told.splitlines())) <= 100
