@@ -44,8 +44,7 @@ class Changing(ABC):
         claimed, and for those that keep the order of a group.
         """
         rank, connection = rank_of(priority), self.connect()
-        if priority not in connection.register.current().priorities:
-            connection.register.change(lambda found: found.with_priority(priority))
+        connection.register.serve(priority)
         where = partial(_at_rank, rank)
         judge = partial(_unless_of, priority)
         return changing.change(connection.lanes, messages, judge, partial(changing.move, where=where))

@@ -46,3 +46,8 @@ def to_ms(at: datetime) -> int:
     if at.tzinfo is None:
         raise ValueError(f"{at!r} has no time zone")
     return int(at.timestamp() * 1000)
+
+
+def iso(at: datetime) -> str:
+    """Return an aware UTC datetime as ISO 8601, to the second: ``2026-11-24T16:45:31Z``."""
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -140,7 +140,8 @@ class StoreRefused(StoreError):
     """The store will not serve this client until something is put right.
 
     ``reason`` is one of ``bucket-missing``, ``access-denied``, ``no-credentials``, ``bad-credentials``,
-    ``wrong-region``, ``clock-skew``, ``not-s3``, ``rejected``; of what operators ask besides: ``no-versions``.
+    ``wrong-region``, ``clock-skew``, ``not-s3``, ``rejected``; of what operators ask besides: ``no-versions``,
+    ``no-rules``, ``read-only``.
     """
 
     def __init__(self, message: str, *, reason: str, key: str = "", remedy: str = "") -> None:

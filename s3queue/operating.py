@@ -8,7 +8,6 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from s3queue.connection import Connection
-from s3queue.core.keys import MAX_MESSAGES_PER_OBJECT
 from s3queue.core.message import Message
 from s3queue.core.settings import Settings
 from s3queue.core.transitions import Pause
@@ -21,7 +20,8 @@ from s3queue.protocol.dead_letters import DeadLetters
 from s3queue.protocol.roster import WorkerInfo, list_workers
 from s3queue.protocol.truncating import truncate
 from s3queue.protocol.viewing import MessageView
-from s3queue.store.port import walk
+from s3queue.store.port import delete_all, walk
+from s3queue.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,7 +159,7 @@ class Operating(ABC):
         stats = self.stats()
         if not force and (stats.unfinished or stats.dead):
             raise InvalidInput(
-                f"Queue {self.name!r} still has {stats.unfinished} messages and {stats.dead} dead letters.",
+                f"Queue {self.name!r} still has {counted(stats.unfinished, 'message')} and {counted(stats.dead, 'dead letter')}.",
                 remedy="Drain or truncate it first, or use force=True to throw them away.",
             )
         self.pause()
@@ -167,9 +167,6 @@ class Operating(ABC):
         # The ledgers, which are paused, go last: while they are there, no claim is made on a half-deleted queue.
         ledgers = {connection.keys.ledger(agents.lane.number) for agents in connection.lanes.all()}
         keys = sorted(walk(connection.store, self.root), key=lambda key: key in ledgers)
-        gone = 0
-        for start in range(0, len(keys), MAX_MESSAGES_PER_OBJECT):
-            some = keys[start : start + MAX_MESSAGES_PER_OBJECT]
-            gone += len(some) - len(connection.store.delete_many(some))
+        left = delete_all(connection.store, keys)
         self._forget()
-        return gone
+        return len(keys) - len(left)

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from s3queue.clock import to_ms
+from s3queue.core.checking import check_number
 from s3queue.core.keys import MAX_MESSAGES_PER_OBJECT, check_label
+from s3queue.core.message import storable
 from s3queue.core.retry import RetryPolicy
 from s3queue.core.settings import Settings, from_wire, to_wire
 from s3queue.errors import InvalidName, InvalidSetting
@@ -82,12 +84,12 @@ def make_settings(base: Settings | None = None, **changes: Any) -> Settings:
 def differing(asked: Mapping[str, Any], found: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return those of the keywords asked for (None: not asked) that the settings found have otherwise, and as they have them."""
     given = {name: value for name, value in asked.items() if value is not None}
-    as_asked, as_found = _as_keywords(make_settings(**given)), _as_keywords(found)
+    as_asked, as_found = as_keywords(make_settings(**given)), as_keywords(found)
     names = [name for name in given if as_asked[name] != as_found[name]]
     return {name: as_asked[name] for name in names}, {name: as_found[name] for name in names}
 
 
-def _as_keywords(settings: Settings) -> dict[str, Any]:
+def as_keywords(settings: Settings) -> dict[str, Any]:
     """Return settings as a caller writes them, but rounded as the bucket holds them: to milliseconds."""
     rounded = from_wire(to_wire(settings))
     values = {name: getattr(rounded, _KEYWORDS.get(name, name)) for name in sorted(_SETTINGS)}
@@ -98,10 +100,8 @@ def check_shape(
     max_attempts: int | None, retry: RetryPolicy | None, group: str | None, headers: Mapping[str, str] | None
 ) -> dict[str, Any]:
     """Return what messages carry beside their payload, checked."""
-    if max_attempts is not None and (
-        isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or not 1 <= max_attempts <= 1000
-    ):
-        raise InvalidSetting(f"max_attempts is {max_attempts!r}.", remedy="Use 1 to 1000 attempts.")
+    if max_attempts is not None:
+        check_number("max_attempts", max_attempts, 1, 1000, "attempts", whole=True)
     if retry is not None and not isinstance(retry, RetryPolicy):
         raise InvalidSetting(f"retry is {retry!r}.", remedy="Use s3queue.RetryPolicy(base_s=…, cap_s=…).")
     check_label("group", group)
@@ -110,7 +110,7 @@ def check_shape(
         raise InvalidSetting(f"There are {len(whole)} headers.", remedy=f"Use up to {MAX_HEADERS}.")
     for name, value in whole.items():
         check_label("header name", name)
-        if not isinstance(value, str) or len(value) > MAX_HEADER_CHARS or not _is_unicode(value):
+        if not isinstance(value, str) or len(value) > MAX_HEADER_CHARS or storable(value) != value:
             raise InvalidSetting(
                 f"The header {name!r} is {value!r:.80}.",
                 remedy=f"Use strings of up to {MAX_HEADER_CHARS} characters as values.",
@@ -129,11 +129,6 @@ def check_order(order: str, delay: float, visible_at: datetime | None, priority:
         )
 
 
-def _is_unicode(text: str) -> bool:
-    """Whether UTF-8 can hold it: lone surrogates cannot be stored."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
 def visible_at_ms(now_ms: int, delay: float, visible_at: datetime | None) -> int:
     """Return when a message becomes visible, in store time."""
     if visible_at is not None:
@@ -148,8 +143,7 @@ def visible_at_ms(now_ms: int, delay: float, visible_at: datetime | None) -> int
         if at_ms > now_ms + MAX_DELAY_S * 1000:
             raise InvalidSetting(f"visible_at is {visible_at}.", remedy="Use a time within a year from now.")
         return max(at_ms, now_ms)
-    if isinstance(delay, bool) or not isinstance(delay, int | float) or not 0 <= delay <= MAX_DELAY_S:
-        raise InvalidSetting(f"delay is {delay!r}.", remedy=f"Use 0 to {MAX_DELAY_S} seconds.")
+    check_number("delay", delay, 0, MAX_DELAY_S)
     return now_ms + int(delay * 1000)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from s3queue.core.checking import check_number
 from s3queue.core.message import Failure
 from s3queue.core.retry import MAX_AFTER_S
-from s3queue.errors import InvalidSetting, NonRetriable, RetryLater
+from s3queue.errors import NonRetriable, RetryLater
 from s3queue.protocol.lanes import Consumer
 from s3queue.protocol.outcomes import Delivery, Held
 
@@ -37,7 +38,7 @@ class ReceivedMessage(Held):
     def nack(self, error: BaseException | str = "nack", *, after: float | None = None) -> None:
         """Record a failed attempt: retried ``after`` seconds (default: by the queue's policy) or dead."""
         if after is not None:
-            _check_seconds("after", after)
+            check_number("after", after, 0, MAX_AFTER_S)
         failure = error if isinstance(error, BaseException) and after is None else RetryLater(str(error), after=after)
         self._consumer.settle(self._consumer.failed(self._delivery, Failure.of(failure)))
 
@@ -47,14 +48,9 @@ class ReceivedMessage(Held):
 
     def extend(self, seconds: float) -> None:
         """Keep the claim until at least ``seconds`` from now (it covers what was received together)."""
-        _check_seconds("seconds", seconds)
+        check_number("seconds", seconds, 0, MAX_AFTER_S)
         self._consumer.extend(self._delivery, max(1, int(seconds * 1000)))
 
     def release(self) -> None:
         """Give the message back at once; the attempt does not count."""
         self._consumer.release([self._delivery])
-
-
-def _check_seconds(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_AFTER_S:
-        raise InvalidSetting(f"{name} is {value!r}.", remedy=f"Use 0 to {MAX_AFTER_S} seconds.")

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from s3queue.connection import Connection
+from s3queue.core.checking import check_number
 from s3queue.core.cron import Timetable
 from s3queue.core.keys import check_label, check_lock_name, check_schedule_name, rank_of
 from s3queue.core.message import Message, Reservation
@@ -71,8 +72,7 @@ class Sharing(ABC):
         now = lane.now_ms()
         if timetable.after(now) is None:
             raise InvalidSetting(f"cron is {cron!r}: it never fires.", remedy="Name a day that its months have.")
-        if priority not in settings.priorities:
-            connection.register.change(lambda found: found.with_priority(priority))
+        connection.register.serve(priority)
         message = Message("", payload, now, priority=priority, **shape)
         line = " ".join(cron.split())
         return schedules.define(lane, name, cron=line, timezone=timezone, message=message, catch_up=catch_up)
@@ -148,8 +148,6 @@ class Sharing(ABC):
         ``older_than``: only those that were reserved more than so many seconds ago. What became of their messages is no
         matter: one that still waits stays, beside the new one. A GET for each key there is, another for each forgotten.
         """
-        if older_than is not None and (
-            isinstance(older_than, bool) or not isinstance(older_than, int | float) or not 0 <= older_than <= MAX_KEPT_S
-        ):
-            raise InvalidSetting(f"older_than is {older_than!r}.", remedy=f"Use 0 to {MAX_KEPT_S} seconds.")
+        if older_than is not None:
+            check_number("older_than", older_than, 0, MAX_KEPT_S)
         return retention.clear(self.connect().lane, None if older_than is None else round(older_than * 1000))

@@ -22,6 +22,11 @@ def cells(text: str) -> int:
     return sum(0 if unicodedata.combining(one) else 1 + (unicodedata.east_asian_width(one) in "WF") for one in text)
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with what there is of it: ``1 message``, ``2 messages``; ``many`` where an s is not enough."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def cut(text: str, width: int) -> str:
     """Return ``text``, or as much of its beginning as fits into ``width`` columns with a mark where it was cut."""
     if cells(text) <= width and len(text) <= 4 * width:  # the second: combining marks take no column, but stack

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 import s3queue
+from s3queue.cli.completing import completion_of
 from s3queue.cli.dead import dlq
 from s3queue.cli.keeping import forget, history, result
 from s3queue.cli.locking import lock
@@ -39,6 +40,6 @@ def cli() -> None:
 
 for _command in (
     worker, enqueue, schedule, stats, peek, dlq, purge, pause, resume, probe, presets, demo, result,
-    history, forget, lock, workers,
+    history, forget, lock, workers, completion_of("s3queue"),
 ):  # fmt: skip
     cli.add_command(_command)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 import click
 
 from s3queue.cli.options import PARTLY, REFUSED, Common, setting, with_queue
 from s3queue.cli.render import emit, record, table, when
 from s3queue.core.message import DeadLetter, Message
-from s3queue.text import clean
+from s3queue.text import clean, counted
+
+_MAX_TOLD: Final = 5
+"""Refusals that an error names one by one."""
 
 number_option = setting(
     "--number", "-n", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many at most."
@@ -59,7 +63,9 @@ def replay(common: Common, ids: tuple[str, ...], everything: bool) -> None:
         done = queue.dlq.replay(filter=lambda _: True) if everything else queue.dlq.replay(ids)
     emit(common.output, {"replayed": done.replayed, "refused": done.refused}, "\n".join(done.replayed))
     if done.refused:
-        reasons = "; ".join(f"{name}: {why}" for name, why in done.refused.items())
+        reasons = "; ".join(f"{name}: {why}" for name, why in islice(done.refused.items(), _MAX_TOLD))
+        if (more := len(done.refused) - _MAX_TOLD) > 0:
+            reasons += f"; and {more:,} more (--output json names all)"
         raise common.fail(f"{len(done.replayed)} replayed, {len(done.refused)} refused: {reasons}.", PARTLY)
 
 
@@ -73,7 +79,9 @@ def discard(common: Common, ids: tuple[str, ...], everything: bool, yes: bool) -
     _check_choice(ids, everything)
     with common.open() as queue:
         if everything and not yes:
-            raise common.fail(f"Throwing away {queue.dlq.count()} dead letters was not confirmed. Give --yes.", REFUSED)
+            raise common.fail(
+                f"Throwing away {counted(queue.dlq.count(), 'dead letter')} was not confirmed. Give --yes.", REFUSED
+            )
         gone = queue.dlq.purge() if everything else queue.dlq.discard(ids)
     emit(common.output, {"discarded": gone}, record({"discarded": gone}))
     if not everything and gone < len(set(ids)):

@@ -24,13 +24,17 @@ def moment(ctx: click.Context, parameter: click.Parameter, text: str | None) -> 
     """Return a time as an aware datetime: ISO 8601 (UTC unless it says otherwise), or how long ago (a callback)."""
     if text is None:
         return None
+    ago = text.strip().removesuffix("ago").rstrip()
     try:
-        if _SPAN.fullmatch(text):
-            return to_datetime(SystemClock().now_ms()) - timedelta(seconds=span(ctx, parameter, text) or 0)
-        at = datetime.fromisoformat(text)
+        if _SPAN.fullmatch(ago):
+            return to_datetime(SystemClock().now_ms()) - timedelta(seconds=span(ctx, parameter, ago) or 0)
+        at = datetime.fromisoformat(text.strip())
     except (ValueError, OverflowError):
         raise click.BadParameter(
-            f"{text!r} is neither a time like 2026-01-31T07:00 nor a span like 90m, 12h, 7d.", ctx, parameter
+            f"{text!r} is neither a time (UTC, or with its zone) like 2026-01-31T07:00 or 2026-01-31T07:00+02:00, nor how "
+            "long ago, like 90m, 12h, 7d.",
+            ctx,
+            parameter,
         ) from None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
@@ -78,6 +82,11 @@ def history(common: Common, since: datetime, until: datetime | None, number: int
     """  # noqa: D301 - \b is the character by which click keeps lines apart
     with common.open() as queue:
         found = list(queue.history(since=since, until=until, limit=number))
+        if not found and not queue.connect().register.current().history:
+            click.echo(
+                f"Note: {queue.name!r} keeps no history: configure(history=True) records attempts from then on.",
+                err=True,
+            )
     columns = ("ended", "id", "attempt", "outcome", "wait ms", "run ms", "worker", "error")
     emit(common.output, [_facts(one) for one in found], table(columns, [_row(one) for one in found]))
 

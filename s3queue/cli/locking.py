@@ -18,7 +18,7 @@ import click
 from s3queue.cli.keeping import span
 from s3queue.cli.options import BAD_INPUT, FAILED, HELD, PARTLY, REFUSED, Common, Failed, with_queue
 from s3queue.cli.render import emit, record, table
-from s3queue.clock import to_datetime
+from s3queue.clock import iso, to_datetime
 from s3queue.core.keys import check_lock_name
 from s3queue.core.lease import MARGIN_MS, TRUST
 from s3queue.errors import LockHeld, LockLost
@@ -43,7 +43,7 @@ def list_locks(common: Common) -> None:
     with common.open() as queue:
         found, now = queue.locks(), to_datetime(queue.connect().store.now_ms())
     columns = ("name", "holder", "token", "acquired at", "expires in")
-    rows = [(one.name, one.holder, str(one.token), _when(one.acquired_at), _left(one, now)) for one in found]
+    rows = [(one.name, one.holder, str(one.token), iso(one.acquired_at), _left(one, now)) for one in found]
     emit(common.output, [_facts(one, now) for one in found], table(columns, rows))
 
 
@@ -167,7 +167,7 @@ def _passing_on() -> Iterator[Callable[[Sequence[str], Mapping[str, str]], subpr
 def _holder(error: LockHeld) -> str:
     if not error.holder:
         return str(error)
-    until = _when(error.until)
+    until = iso(error.until)
     return clean(
         f"{error.holder!r} holds the lock {error.name!r} until {until} or longer. Give it more time (--wait); if it is "
         f"dead: s3queue lock release {error.name} --token {error.token}."
@@ -179,9 +179,5 @@ def _left(one: LockInfo, now: datetime) -> str:
 
 
 def _facts(one: LockInfo, now: datetime) -> Mapping[str, Any]:
-    times = {"acquired_at": _when(one.acquired_at), "expires_at": _when(one.expires_at)}
+    times = {"acquired_at": iso(one.acquired_at), "expires_at": iso(one.expires_at)}
     return asdict(one) | times | {"expires_in_s": round((one.expires_at - now).total_seconds(), 3)}
-
-
-def _when(at: datetime) -> str:
-    return at.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -40,6 +40,7 @@ JSON: Final = "json"
 log = logging.getLogger("s3queue")
 
 Command = Callable[..., None]
+Decorator = Callable[[Command], Command]
 
 
 class Failed(click.ClickException):
@@ -86,7 +87,7 @@ class Setting(click.Option):
         return super().type_cast_value(ctx, value)
 
 
-def setting(*declarations: str, **attributes: Any) -> Callable[[Command], Command]:
+def setting(*declarations: str, **attributes: Any) -> Decorator:
     """Decorate a command with a :class:`Setting`; arguments as for ``click.option``."""
     return click.option(*declarations, cls=Setting, **attributes)
 
@@ -119,11 +120,10 @@ def _load_file(ctx: click.Context, _parameter: click.Parameter, path: Path | Non
 
 
 @dataclass(frozen=True, slots=True)
-class Common:
-    """What the options that all commands share say."""
+class Place:
+    """What the options say that nearly all commands have, those of the admin tools too: where the store is, and manners."""
 
     bucket: str | None
-    queue: str | None
     url: str | None
     prefix: str | None
     endpoint_url: str | None
@@ -133,6 +133,17 @@ class Common:
     verbose: bool
     log_format: str
     output: str
+
+    def fail(self, message: str, code: int) -> Failed:
+        """Return the exception that ends the command with this line and exit code."""
+        return Failed(message, code, style=self.log_format)
+
+
+@dataclass(frozen=True, slots=True)
+class Common(Place):
+    """What the options say that all commands of a queue share."""
+
+    queue: str | None
 
     def open(self, *, make: bool = False, max_connections: int = 32, **settings: Any) -> Queue:
         """Return the queue that the options name, having reached its store; ``settings`` as for :class:`Queue`.
@@ -189,10 +200,6 @@ class Common:
             return name, base
         raise InvalidSetting("No queue is named.", remedy="Give --queue NAME, or a --url that ends with its name.")
 
-    def fail(self, message: str, code: int) -> Failed:
-        """Return the exception that ends the command with this line and exit code."""
-        return Failed(message, code, style=self.log_format)
-
 
 def check_endpoint(endpoint_url: str | None, bucket: str | None, url: str | None) -> None:
     """Raise InvalidSetting for an endpoint that nothing would be asked of."""
@@ -200,13 +207,8 @@ def check_endpoint(endpoint_url: str | None, bucket: str | None, url: str | None
         raise InvalidSetting("An endpoint is given without a bucket.", remedy="Give --bucket too, or a --url s3://….")
 
 
-_PLACE = (
-    setting("--bucket", help="S3 bucket; without --bucket and --url, the folder .s3queue is used."),
-    setting("--queue", "-q", help="Name of the queue."),
-    setting(
-        "--url", help="s3://bucket/prefix, file:///folder or memory://name; without --queue its end names the queue."
-    ),
-    setting("--prefix", help="Folders before the queue's own in the bucket.  [default: s3queue/]"),
+BUCKET = setting("--bucket", help="S3 bucket; without --bucket and --url, the folder .s3queue is used.")
+REACHING = (
     setting("--endpoint-url", help="S3 server, if it is not AWS's."),
     setting("--region", help="Region of the bucket."),
     setting("--profile", help="Profile of AWS's configuration files."),
@@ -218,20 +220,37 @@ _PLACE = (
         help="Seconds to try to reach the store at the start.",
     ),
 )
-_MANNERS = (
-    click.option(
+LOG_FORMAT = setting(
+    "--log-format", type=click.Choice(logs.FORMATS), default=logs.TEXT, show_default=True, help="Log on stderr."
+)
+
+
+def config_file(load: Callable[[click.Context, click.Parameter, Path | None], None], what: str) -> Decorator:
+    """Return the option that names the settings file, which ``load`` (a callback) reads before other options are looked at."""
+    return click.option(
         "--config",
         type=click.Path(path_type=Path),
         envvar="S3QUEUE_CONFIG",
         is_eager=True,
         expose_value=False,
-        callback=_load_file,
-        help="Settings file (TOML).  [default: s3queue.toml, if there is one]",
-    ),
-    setting("--verbose", "-v", is_flag=True, help="Log every event of the queue, and tracebacks of errors."),
+        callback=load,
+        help=f"{what}.  [default: s3queue.toml, if there is one]",
+    )
+
+
+_PLACE = (
+    BUCKET,
+    setting("--queue", "-q", help="Name of the queue."),
     setting(
-        "--log-format", type=click.Choice(logs.FORMATS), default=logs.TEXT, show_default=True, help="Log on stderr."
+        "--url", help="s3://bucket/prefix, file:///folder or memory://name; without --queue its end names the queue."
     ),
+    setting("--prefix", help="Folders before the queue's own in the bucket.  [default: s3queue/]"),
+    *REACHING,
+)
+_MANNERS = (
+    config_file(_load_file, "Settings file (TOML)"),
+    setting("--verbose", "-v", is_flag=True, help="Log every event of the queue, and tracebacks of errors."),
+    LOG_FORMAT,
     setting("--output", type=click.Choice([TABLE, JSON]), default=TABLE, show_default=True, help="Data on stdout."),
 )
 
@@ -266,17 +285,22 @@ def ending(function: Command) -> Command:
 
 def with_queue(function: Callable[..., None]) -> Command:
     """Decorate a command with the options that say where its queue is; it is called with a :class:`Common` first."""
-    names = tuple(Common.__dataclass_fields__)
+    return decorate(with_manners(gathering(Common, function)), _PLACE)
+
+
+def gathering(kind: type[Place], function: Command) -> Command:
+    """Return the command with those of its options that ``kind`` has fields for handed over as one of these, first."""
+    names = [each.name for each in fields(kind)]
 
     @functools.wraps(function)
     def run(**options: Any) -> None:
-        common = Common(**{name: options.pop(name) for name in names})
+        common = kind(**{name: options.pop(name) for name in names if name in options})
         function(common, **options)
 
-    return decorate(with_manners(run), _PLACE)
+    return run
 
 
-def decorate(function: Command, decorators: tuple[Callable[[Command], Command], ...]) -> Command:
+def decorate(function: Command, decorators: tuple[Decorator, ...]) -> Command:
     """Return the command with these options, in this order."""
     for decorator in reversed(decorators):
         function = decorator(function)

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Final, NoReturn
 
 import click
 
+from s3queue.cli.keeping import span
 from s3queue.cli.options import FAILED, JSON, PARTLY, Common, headers, setting, with_coordination, with_queue
 from s3queue.cli.render import emit
 from s3queue.cli.streams import read_lines
@@ -26,7 +27,7 @@ _LINGER_S: Final = 1.0
 @click.command(short_help="Put messages into the queue.")
 @click.argument("payload", metavar="JSON|-")
 @click.option("--lines", is_flag=True, help="Read one JSON document a line from stdin; empty lines are skipped.")
-@setting("--delay", type=float, default=0.0, help="Seconds until they become visible.")
+@setting("--delay", callback=span, default="0", help="How long until they become visible: 90, 30s, 10m, 1h.")
 @setting("--priority", type=int, default=0, show_default=True, help="0 to 9, higher first.")
 @setting("--group", help="Group the messages belong to.")
 @setting("--max-attempts", type=int, help="Attempts before they are dead.  [default: the queue's]")
@@ -92,7 +93,7 @@ def _enqueued(ids: list[str]) -> str:
     """Return the fact that must not be lost."""
     if len(ids) == 1:
         return f"1 message is enqueued, {ids[0]}"
-    return f"{len(ids)} messages are enqueued, {ids[0]} to {ids[-1]}"
+    return f"{len(ids):,} messages are enqueued, {ids[0]} to {ids[-1]}"
 
 
 def _batches() -> Iterator[list[Any]]:

@@ -12,12 +12,13 @@ from typing import Any, Final
 import click
 
 from s3queue.cli.options import FAILED, JSON, Failed
-from s3queue.clock import to_datetime
+from s3queue.clock import iso, to_datetime
 from s3queue.text import cells, clean, cut
 
 MAX_CELL: Final = 300
 """Columns that one cell may take where the width of the terminal is not the limit."""
-_GAP: Final = "  "
+GAP: Final = "  "
+"""What is between two columns."""
 
 
 def emit(output: str, data: Any, text: str, *, done: str = "") -> None:
@@ -42,7 +43,7 @@ def put(text: str, *, done: str = "") -> None:
 
 def when(at_ms: int) -> str:
     """Return a time for people and programs: ISO 8601, to the second, UTC."""
-    return to_datetime(at_ms).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return iso(to_datetime(at_ms))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, width: int | None = None) -> str:
@@ -53,14 +54,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, width: in
     lines = [[_cell(value) for value in row] for row in rows]
     widths = [max(map(cells, column)) for column in zip(columns, *lines, strict=True)]
     numeric = [bool(rows) and all(isinstance(row[index], int | float) for row in rows) for index in range(len(columns))]
-    limit = width or _terminal_width()
-    return "\n".join(_line(line, widths, numeric, limit) for line in [list(columns), *lines])
+    limit = width or terminal_width()
+    return "\n".join(aligned(line, widths, numeric, limit) for line in [list(columns), *lines])
 
 
 def record(facts: Mapping[str, object]) -> str:
     """Return one fact a line: name, value, aligned."""
     names = max(map(len, facts), default=0)
-    return "\n".join(f"{name:<{names}}{_GAP}{_cell(value)}".rstrip() for name, value in facts.items())
+    return "\n".join(f"{name:<{names}}{GAP}{_cell(value)}".rstrip() for name, value in facts.items())
 
 
 def _cell(value: object) -> str:
@@ -73,14 +74,17 @@ def _cell(value: object) -> str:
     return cut(clean(str(value)), MAX_CELL)
 
 
-def _line(line: Sequence[str], widths: Sequence[int], numeric: Sequence[bool], limit: int | None) -> str:
+def aligned(line: Sequence[str], widths: Sequence[int], right: Sequence[bool], limit: int | None) -> str:
+    """Return a line of a table: each text cut to its width and padded, on the left where ``right``, all cut at ``limit``."""
     padded = []
-    for text, width, right in zip(line, widths, numeric, strict=True):
-        space = " " * (width - cells(text))
-        padded.append(space + text if right else text + space)
-    whole = _GAP.join(padded).rstrip()
+    for text, width, to_right in zip(line, widths, right, strict=True):
+        shown = cut(text, width)
+        space = " " * (width - cells(shown))
+        padded.append(space + shown if to_right else shown + space)
+    whole = GAP.join(padded).rstrip()
     return whole if limit is None else cut(whole, limit)
 
 
-def _terminal_width() -> int | None:
+def terminal_width() -> int | None:
+    """Return how many columns the terminal has that stdout is; None if it is none."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -12,6 +12,7 @@ import click
 from s3queue.cli.options import BAD_INPUT, Common, headers, setting, with_queue
 from s3queue.cli.producing import parse
 from s3queue.cli.render import emit, record, table
+from s3queue.clock import iso
 from s3queue.core.schedule import CATCH_UP
 from s3queue.protocol.schedules import Schedule
 
@@ -87,4 +88,4 @@ def _facts(found: Schedule) -> dict[str, Any]:
 
 
 def _when(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return None if at is None else iso(at)

@@ -19,6 +19,7 @@ from s3queue.demo.tally import Requests, Tally, lost
 from s3queue.ids import SeededIds
 from s3queue.protocol.census import Stats
 from s3queue.queue import Queue
+from s3queue.text import counted
 
 VISIBILITY_S = 3.0
 """Short, so that what the killed worker held comes back soon."""
@@ -166,7 +167,7 @@ class _Play:
             self._victim = victim
             committer.read()
             self._held = self._holds(victim.name)
-            self._say(f"killed {victim.name} (SIGKILL); it held {self._held} messages")
+            self._say(f"killed {victim.name} (SIGKILL); it held {counted(self._held, 'message')}")
 
     def _holds(self, worker: str) -> int:
         tickets = self._watch.connect().lane.committer.ledger.tickets.values()
@@ -205,9 +206,9 @@ class _Play:
         greeted = self._greetings.ids()
         missing = lost(self._ids, greeted, dead, stats.unfinished, stats.completed + stats.dead)
         if missing:
-            self._problems.append(f"{missing} messages are lost")
+            self._problems.append(f"{counted(missing, 'message is', 'messages are')} lost")
         if stats.unfinished:
-            self._problems.append(f"{stats.unfinished} messages are unfinished")
+            self._problems.append(f"{counted(stats.unfinished, 'message is', 'messages are')} unfinished")
         if self._victim is None:
             self._problems.append("no worker was killed: everything was done too soon")
         if self._watch.meter.total():

@@ -166,19 +166,19 @@ def unkept(message_id: str, value: Any, error: Exception) -> Failure:
 
 
 class Runner:
-    """Runs a handler on one delivery after the other and returns what to record."""
+    """Runs a handler on one delivery after the other and returns what to record; many threads may share it."""
 
     def __init__(self, handler: Handler, consumer: Consumer, *, queue: str, manual: bool = False) -> None:
         self.handler = check(handler)
         self._takes = arity(handler)
-        self._consumer = consumer
-        self._queue = queue
-        self._manual = manual
+        self.consumer = consumer
+        self.queue = queue
+        self.manual = manual
 
     def run(self, delivery: Delivery) -> Recorded:
         """Run the handler in this thread and return the outcome."""
         self.announce(delivery)
-        telemetry = self._consumer.lane.standing.telemetry
+        telemetry = self.consumer.lane.standing.telemetry
         if not telemetry.measures:
             return self._run(delivery)
         with telemetry.processing(delivery) as processing:
@@ -187,19 +187,19 @@ class Runner:
         return recorded
 
     def _run(self, delivery: Delivery) -> Recorded:
-        context = Context(self._consumer, delivery, self._consumer.lane.worker, self._queue)
-        decision, value = call(self.handler, self._takes, delivery.message.payload, context, manual=self._manual)
+        context = Context(self.consumer, delivery, self.consumer.lane.worker, self.queue)
+        decision, value = call(self.handler, self._takes, delivery.message.payload, context, manual=self.manual)
         return self.conclude(delivery, decision, value)
 
     def announce(self, delivery: Delivery) -> None:
         """Tell that the handler begins."""
-        delivery.started_at_ms = self._consumer.lane.now_ms()
-        events = self._consumer.lane.events
+        delivery.started_at_ms = self.consumer.lane.now_ms()
+        events = self.consumer.lane.events
         if events.wanted("message-processing"):
             events.emit("message-processing", id=delivery.id, attempt=delivery.attempt)
 
     def conclude(self, delivery: Delivery, decision: Decision, value: Any) -> Recorded:
         """Return the outcome of a decision; with results on, completing stores the value first."""
-        if decision == COMPLETED and self._consumer.lane.settings().results:
-            return store_result(self._consumer, delivery, value)
-        return decision(self._consumer, delivery)
+        if decision == COMPLETED and self.consumer.lane.settings().results:
+            return store_result(self.consumer, delivery, value)
+        return decision(self.consumer, delivery)

@@ -6,6 +6,7 @@ import logging
 import threading
 from weakref import WeakKeyDictionary
 
+from s3queue.core.checking import check_number, is_number
 from s3queue.core.keys import check_lock_name
 from s3queue.errors import InvalidSetting, LockLost, S3QueueError
 from s3queue.protocol.lane import Lane
@@ -84,13 +85,12 @@ def keeper_of(store: Store) -> Keeper:
 def make_lock(lane: Lane, name: str, ttl: float, wait: float | None, renew: bool | float) -> Lock:
     """Return a lock that is not held yet; InvalidName or InvalidSetting for arguments that cannot be used (see Queue.lock)."""
     check_lock_name(name)
-    if not _is_number(ttl) or not 1 <= ttl <= MAX_TTL_S:
-        raise InvalidSetting(f"ttl is {ttl!r}.", remedy=f"Use 1 to {MAX_TTL_S} seconds.")
-    if wait is not None and (not _is_number(wait) or not wait >= 0):
+    check_number("ttl", ttl, 1, MAX_TTL_S)
+    if wait is not None and (not is_number(wait) or not wait >= 0):
         raise InvalidSetting(f"wait is {wait!r}.", remedy="Use seconds, 0 not to wait, or None to wait for ever.")
     if isinstance(renew, bool):
         renew_s = ttl / 3
-    elif not _is_number(renew) or not 0 < renew <= ttl / 2:
+    elif not is_number(renew) or not 0 < renew <= ttl / 2:
         raise InvalidSetting(
             f"renew is {renew!r}, and ttl {ttl!r}: the lock would run out before it is renewed.",
             remedy="Renew within half the ttl; renew=True does it at a third.",
@@ -99,7 +99,3 @@ def make_lock(lane: Lane, name: str, ttl: float, wait: float | None, renew: bool
         renew_s = renew
     keeper = keeper_of(lane.store) if renew else None
     return Lock(lane, name, ttl_s=ttl, wait_s=wait, renew_s=renew_s, keeper=keeper)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

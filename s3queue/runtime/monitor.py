@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Literal
 
-from s3queue.clock import Clock, to_datetime
+from s3queue.clock import Clock, iso, to_datetime
 from s3queue.core.transitions import Outcome
 from s3queue.errors import S3QueueError
 from s3queue.metrics import Fleet, Histogram, Rates, Seen, Snapshot, by_verb, fleet_of
@@ -180,9 +180,8 @@ class Monitor:
         if self.phase in ("stopping", "ended"):
             return Verdict(False, "stopping", facts)
         if since_ms is not None:
-            when = to_datetime(since_ms).isoformat(timespec="seconds").replace("+00:00", "Z")
             told = {"error": str(self.last_error)} if self.last_error else {}
-            return Verdict(False, f"store unreachable since {when}", facts | told)
+            return Verdict(False, f"store unreachable since {iso(to_datetime(since_ms))}", facts | told)
         if self.phase != "running":
             return Verdict(False, "starting", facts)
         if not alive.ok:

@@ -9,8 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
@@ -20,15 +19,13 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from s3queue.clock import Clock
 from s3queue.core.kept import Result, encode_result
 from s3queue.core.message import Failure
 from s3queue.errors import HandlerCrashed, HandlerTimeout
-from s3queue.protocol.lanes import Consumer
 from s3queue.protocol.outcomes import Delivery, Recorded
 from s3queue.runtime.context import COMPLETED, Context, Decision, Failed
-from s3queue.runtime.executor import Run
-from s3queue.runtime.handler import Handler, Runner, arity, call, unkept
+from s3queue.runtime.executor import Executor, Run
+from s3queue.runtime.handler import Handler, arity, call, unkept
 from s3queue.telemetry import Processing, resumed
 
 _JOIN_S = 5.0
@@ -72,54 +69,18 @@ def _leave_with_parent() -> None:
         os._exit(1)
 
 
-class ProcessExecutor:
+class ProcessExecutor(Executor):
     """Handlers in a pool of processes. One that runs too long is killed; one that dies costs its own message an attempt."""
 
-    def __init__(
-        self,
-        runner: Runner,
-        consumer: Consumer,
-        done: Callable[[Recorded | None, float], None],
-        *,
-        concurrency: int,
-        timeout_s: float | None,
-        clock: Clock,
-        queue: str,
-        manual: bool,
-    ) -> None:
-        self._runner, self._consumer, self._done = runner, consumer, done
-        self._concurrency, self._timeout_s, self._clock = concurrency, timeout_s, clock
-        self._facts, self._manual = (consumer.lane.worker, queue), manual
-        self._lock = threading.Lock()
-        self._queue: deque[Delivery] = deque()
-        self._runs: dict[str, Run] = {}
-        self._ending = 0
-        self._stopped = False
+    def _begin(self) -> None:
         self._pool = ProcessPool(
-            max_workers=concurrency, initializer=_begin_child, context=multiprocessing.get_context("spawn")
+            max_workers=self._concurrency, initializer=_begin_child, context=multiprocessing.get_context("spawn")
         )
 
     def submit(self, delivery: Delivery) -> None:
         with self._lock:
             self._queue.append(delivery)
         self._fill()
-
-    def waiting(self) -> int:
-        return len(self._queue)
-
-    def running(self) -> list[Delivery]:
-        with self._lock:
-            return [run.delivery for run in self._runs.values()]
-
-    def busy(self) -> bool:
-        with self._lock:
-            return bool(self._runs or self._ending)
-
-    def take_back(self) -> list[Delivery]:
-        with self._lock:
-            back = list(self._queue)
-            self._queue.clear()
-            return back
 
     def check(self) -> None:
         """Nothing to do: the pool watches the time."""
@@ -137,35 +98,35 @@ class ProcessExecutor:
                 if not self._queue or len(self._runs) >= self._concurrency or self._stopped:
                     return
                 delivery = self._queue.popleft()
-                trusted = self._consumer.is_trusted(delivery)
-                if trusted:
-                    self._runs[delivery.id] = Run(delivery, self._clock.monotonic())
-            if trusted:
-                self._schedule(delivery)
+                run = Run(delivery, self._clock.monotonic()) if self._consumer.is_trusted(delivery) else None
+                if run is not None:
+                    self._runs.add(run)
+            if run is not None:
+                self._schedule(run)
             else:
                 self._consumer.drop(delivery)
                 self._done(None, 0.0)
 
-    def _schedule(self, delivery: Delivery) -> None:
-        self._runner.announce(delivery)
-        arguments = (self._runner.handler, delivery, *self._facts)
-        processing = self._consumer.lane.standing.telemetry.begin(delivery)
-        results = self._consumer.lane.settings().results
-        options = {"manual": self._manual, "results": results, "carrier": processing.carrier}
+    def _schedule(self, run: Run) -> None:
+        delivery, runner, lane = run.delivery, self._runner, self._consumer.lane
+        runner.announce(delivery)
+        arguments = (runner.handler, delivery, lane.worker, runner.queue)
+        processing = lane.standing.telemetry.begin(delivery)
+        options = {"manual": runner.manual, "results": lane.settings().results, "carrier": processing.carrier}
         future: Future[tuple[Decision, Any]] = self._pool.schedule(
             run_in_child, args=arguments, kwargs=options, timeout=self._timeout_s
         )
-        future.add_done_callback(partial(self._finish, delivery, processing))
+        future.add_done_callback(partial(self._finish, run, processing))
 
-    def _finish(self, delivery: Delivery, processing: Processing, future: Future[tuple[Decision, Any]]) -> None:
+    def _finish(self, run: Run, processing: Processing, future: Future[tuple[Decision, Any]]) -> None:
         with self._lock:
-            run = self._runs.pop(delivery.id, None)
-            if self._stopped or run is None:
+            self._runs.discard(run)
+            if self._stopped:
                 processing.end(None)
                 return
             self._ending += 1
         try:
-            recorded = self._outcome(delivery, future)
+            recorded = self._outcome(run.delivery, future)
             processing.end(recorded)
             if recorded is not None:
                 self._done(recorded, self._clock.monotonic() - run.started_at)

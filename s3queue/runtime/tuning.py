@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+from s3queue.core.checking import check_number
 from s3queue.errors import InvalidSetting
 from s3queue.presets import worker_options
 
@@ -56,7 +57,4 @@ class Tuning:
 def _check(name: str, value: Any) -> None:
     if value is None and name in ("handler_timeout", "health_port"):
         return
-    low, high = _RANGES[name]
-    kinds = int if name in _WHOLE else int | float
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-        raise InvalidSetting(f"{name} is {value!r}.", remedy=f"Use {low} to {high}.")
+    check_number(name, value, *_RANGES[name], unit="", whole=name in _WHOLE)

@@ -221,26 +221,17 @@ class Worker:
                 )
 
     def _make_executor(self, runner: Runner) -> Executor:
-        if self._tuning.executor == "thread":
-            return ThreadExecutor(
-                runner,
-                self._consumer,
-                self._done,
-                concurrency=self._tuning.concurrency,
-                timeout_s=self._tuning.handler_timeout,
-                clock=self._clock,
-            )
-        from s3queue.runtime.processes import ProcessExecutor
+        kind: type[Executor] = ThreadExecutor
+        if self._tuning.executor == "process":
+            from s3queue.runtime.processes import ProcessExecutor
 
-        return ProcessExecutor(
+            kind = ProcessExecutor
+        return kind(
             runner,
-            self._consumer,
             self._done,
             concurrency=self._tuning.concurrency,
             timeout_s=self._tuning.handler_timeout,
             clock=self._clock,
-            queue=self.queue.name,
-            manual=self._manual,
         )
 
     def _done(self, recorded: Recorded | None, seconds: float) -> None:

@@ -31,7 +31,7 @@ class Location:
 
 def parse_url(url: str) -> Location:
     """Return the location that a base URL names: ``s3://bucket/prefix``, ``file:///folder`` or ``memory://name``."""
-    parts = urlsplit(url)
+    parts = urlsplit(url if isinstance(url, str) else "")
     path = unquote(parts.path)
     if parts.scheme == "s3" and parts.netloc:
         return Location("s3", parts.netloc, path.lstrip("/"))

@@ -7,10 +7,11 @@ rests on. Adapters: :mod:`.s3`, :mod:`.file`, :mod:`.memory`. Wrappers with the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from s3queue.batches import batched
 from s3queue.errors import StoreUnavailable
 
 
@@ -31,6 +32,8 @@ class Overwrite:
     """Write whatever is there."""
 
 
+PER_REQUEST: Final = 1000
+"""How many keys one LIST shows and one DELETE takes, at most."""
 PutMode = Create | Replace | Overwrite
 CREATE: Final = Create()
 OVERWRITE: Final = Overwrite()
@@ -107,6 +110,11 @@ def fetch(store: Store, key: str) -> Object:
     if found is None:
         raise StoreUnavailable(f"{store.location} answered 'unchanged' to an unconditional read.", key=key)
     return found
+
+
+def delete_all(store: Store, keys: Iterable[str]) -> list[str]:
+    """Remove the keys, a request a thousand, and return those that could *not* be removed."""
+    return [left for some in batched(keys, PER_REQUEST) for left in store.delete_many(some)]
 
 
 def walk(store: Store, prefix: str, after: str = "") -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from xml.etree import ElementTree as ET
 
 from s3queue.errors import StoreRefused
@@ -28,6 +28,7 @@ class LifecycleRule:
         return self.enabled and (self.prefix.startswith(prefix) or prefix.startswith(self.prefix))
 
 
+@runtime_checkable
 class Ruled(Protocol):
     """A store that can tell its lifecycle rules."""
 
@@ -38,12 +39,10 @@ class Ruled(Protocol):
 
 def lifecycle_rules(store: object) -> tuple[LifecycleRule, ...]:
     """Return the rules of a store; StoreRefused (``no-rules``) if it is of a kind that has none."""
-    ask = getattr(store, "lifecycle_rules", None)
-    if ask is None:
+    if not isinstance(store, Ruled):
         location = getattr(store, "location", "This store")
         raise StoreRefused(f"{location} has no lifecycle rules.", reason="no-rules", remedy="Buckets on S3 have.")
-    found: tuple[LifecycleRule, ...] = ask()
-    return found
+    return store.lifecycle_rules()
 
 
 def read_rules(root: ET.Element) -> tuple[LifecycleRule, ...]:

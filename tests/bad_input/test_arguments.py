@@ -100,8 +100,14 @@ def test_a_name_that_can(name: str) -> None:
     assert Queue(name, url="memory://names").name == name
 
 
-@pytest.mark.parametrize("prefix", ["..", "a/../b", "/a", "a//b", "a\nb", "ä/", " a", "a" * 101 + "/", ".hidden/"])
-def test_a_prefix_that_cannot_begin_a_key(prefix: str) -> None:
+@pytest.mark.parametrize("url", ["ftp://x/y", "", "s3://", "file://", 5])
+def test_a_url_of_no_store(url: Any) -> None:
+    with pytest.raises(InvalidSetting, match="is not a URL of a store"):
+        Queue("jobs", url=url)
+
+
+@pytest.mark.parametrize("prefix", ["..", "a/../b", "/a", "a//b", "a\nb", "ä/", " a", "a" * 101 + "/", ".hidden/", 5])
+def test_a_prefix_that_cannot_begin_a_key(prefix: Any) -> None:
     with pytest.raises(InvalidName, match=r"folders of ASCII letters, digits and '-_.='"):
         Queue("jobs", bucket="prod", prefix=prefix)
 
@@ -118,10 +124,9 @@ def test_a_bucket_that_s3_would_refuse(bucket: str) -> None:
         Queue("jobs", bucket=bucket, endpoint_url="http://127.0.0.1:9", region="us-east-1").connect()
 
 
+@pytest.mark.usefixtures("aws_keys")
 @pytest.mark.parametrize("endpoint", ["localhost:9000", "127.0.0.1", "ftp://x", "not a url"])
-def test_an_endpoint_that_is_no_url(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+def test_an_endpoint_that_is_no_url(endpoint: str) -> None:
     with pytest.raises((InvalidSetting, StoreRefused), match=f"(?s){endpoint}.*(http://|settings of this store)"):
         Queue("jobs", bucket="prod", endpoint_url=endpoint, region="us-east-1").connect()
 

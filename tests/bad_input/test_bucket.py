@@ -230,12 +230,24 @@ def test_damaged_settings(place: Place, damage: Callable[[bytes], bytes]) -> Non
     assert body(running_before, "queue.json") == data
 
 
-def test_settings_with_values_out_of_range(place: Place) -> None:
+@pytest.mark.parametrize(
+    ("good", "bad", "told"),
+    [
+        ('"max_attempts":3', '"max_attempts":0', "max_attempts is 0"),
+        ('"lanes":1', '"lanes":10000', "lanes is 10000"),
+        ('"lanes_ever":1', '"lanes_ever":10000', "lanes_ever is 10000"),  # each of which a worker would visit
+        ('"lanes_ever":1', '"lanes_ever":"x"', "lanes_ever is 'x'"),
+        ('"results":false', '"results":"no"', "results is 'no'"),
+        ('"order":"fifo","results"', '"order":"zigzag","results"', "order is 'zigzag'"),
+    ],
+)
+def test_settings_with_values_out_of_range(place: Place, good: str, bad: str, told: str) -> None:
     queue = place.open()
     queue.connect()
-    data = body(queue, "queue.json").replace(b'"max_attempts":3', b'"max_attempts":0')
+    assert good.encode() in body(queue, "queue.json")
+    data = body(queue, "queue.json").replace(good.encode(), bad.encode())
     key = plant(queue, "queue.json", data)
-    with pytest.raises(CorruptObject, match="max_attempts is 0") as refusal:
+    with pytest.raises(CorruptObject, match=told) as refusal:
         place.open().connect()
     assert refusal.value.key == key
     assert body(queue, "queue.json") == data

@@ -21,17 +21,13 @@ from tests.worker.running import Seen, running
 
 HOUR_MS = 3_600_000
 
+pytestmark = pytest.mark.usefixtures("aws_keys")
+
 
 @pytest.fixture
 def stub() -> Iterator[StubS3]:
     with stub_s3.running() as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
 
 
 def open_stub(stub: StubS3, **options: Any) -> Queue:
@@ -185,10 +181,8 @@ class Skewed(SystemClock):
 
 
 @pytest.fixture(params=[-7, 7], ids=["behind", "ahead"])
-def pair(ministack: MiniStack, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[Queue, Queue]:
+def pair(ministack: MiniStack, request: pytest.FixtureRequest) -> tuple[Queue, Queue]:
     """One queue as a machine sees it whose clock is hours off, and as one sees it whose clock is right."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ministack.access_key_id)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", ministack.secret_access_key)
     bucket = fresh_bucket(ministack)
 
     def open_queue(**options: Any) -> Queue:

@@ -63,6 +63,13 @@ def test_enqueue_prints_the_id_alone(run: Run, url: str) -> None:
     assert message.headers == {"k": "v=w"}
 
 
+@pytest.mark.parametrize(("delay", "seconds"), [("1h", 3600), ("90.5", 90.5), (".5", 0.5)])
+def test_enqueue_takes_a_delay_as_other_spans_of_time(run: Run, url: str, delay: str, seconds: float) -> None:
+    assert run("enqueue", "--url", url, "1", "--delay", delay).exit_code == 0
+    (message,) = Queue.from_url(url).messages("scheduled")
+    assert message.visible_at_ms - message.message.enqueued_at_ms == pytest.approx(seconds * 1000, abs=1000)
+
+
 def test_enqueue_reads_stdin_and_prints_json(run: Run, url: str) -> None:
     result = run("enqueue", "--url", url, "-", "--output", "json", "--delay", "60", input='\n ["ü"]\n')
     assert len(json.loads(result.stdout)["ids"]) == 1
@@ -108,7 +115,7 @@ def test_ctrl_c_tells_what_is_durable(
     result = run("enqueue", "--url", url, "-", "--lines", "--output", output)
     ids = json.loads(result.stdout)["ids"] if output == "json" else result.stdout.split()
     assert (result.exit_code, len(ids)) == (5, 1000)
-    assert f"1000 messages are enqueued, {ids[0]} to {ids[-1]}, then: interrupted." in result.stderr
+    assert f"1,000 messages are enqueued, {ids[0]} to {ids[-1]}, then: interrupted." in result.stderr
     assert ("The PUT of 1 more was under way" in result.stderr) is (during == "put")
     assert stats(run, url)["pending"] == 1000
 
@@ -127,7 +134,7 @@ def test_what_came_before_a_bad_line_is_enqueued_and_told(run: Run, url: str) ->
     result = run("enqueue", "--url", url, "-", "--lines", input="1\n" * 1000 + "2\n{bad\n")
     ids = result.stdout.split()
     assert (result.exit_code, len(ids)) == (5, 1000)
-    assert f"1000 messages are enqueued, {ids[0]} to {ids[-1]}, then: Line 1002 is not JSON" in result.stderr
+    assert f"1,000 messages are enqueued, {ids[0]} to {ids[-1]}, then: Line 1002 is not JSON" in result.stderr
     assert stats(run, url)["pending"] == 1000
 
 
@@ -160,6 +167,8 @@ def test_a_bad_line_in_the_first_thousand_stops_all(run: Run, url: str) -> None:
         (["1", "--header", "a=1", "--header", "a=2"], b"", "'a=2' is not a new NAME=VALUE"),
         (["1", "--priority", "10"], b"", "priority is 10"),
         (["1", "--delay", "-1"], b"", "delay is -1"),
+        (["1", "--delay", "nan"], b"", "delay is nan"),
+        (["1", "--delay", "0.5h"], b"", "'0.5h' is no span of time like 90m"),
         (["1", "--max-attempts", "0"], b"", "max_attempts is 0"),
         (["1", "-q", "../x"], b"", "cannot name a queue"),
         (["1", "-q", "a\nb"], b"", "cannot name a queue"),
@@ -342,13 +351,11 @@ def test_a_store_that_fails_on_the_way(run: Run, url: str, use_store: Callable[[
     assert result.exit_code == 5
     assert len(result.stdout.split()) == 1000
     ids = result.stdout.split()
-    assert f"1000 messages are enqueued, {ids[0]} to {ids[-1]}, then: The bucket is full. Make room." in result.stderr
+    assert f"1,000 messages are enqueued, {ids[0]} to {ids[-1]}, then: The bucket is full. Make room." in result.stderr
 
 
 @pytest.mark.parametrize("command", [["stats"], ["enqueue", "1"], ["probe"], ["worker", "json:loads"]])
-def test_an_endpoint_that_is_down(run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+def test_an_endpoint_that_is_down(run: Run, aws_keys: None, command: list[str]) -> None:  # noqa: ARG001 - set up after run
     (port,) = free_ports(1)
     endpoint = f"http://127.0.0.1:{port}"
     result = run(*command, "--bucket", "prod", "-q", "a", "--endpoint-url", endpoint, "--connect-timeout", "0")

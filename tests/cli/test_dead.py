@@ -64,6 +64,16 @@ def test_replay(run: Run, url: str, ids: list[str]) -> None:
     assert (stats.pending, stats.dead, stats.replayed) == (3, 0, 3)
 
 
+def test_of_many_refusals_a_few_are_told(run: Run, url: str, ids: list[str]) -> None:
+    unknown = [f"nobody-{number}" for number in range(1, 41)]
+    result = run("dlq", "replay", *unknown, ids[0], "--url", url)
+    assert (result.exit_code, result.stdout) == (5, f"{ids[0]}\n")
+    assert "nobody-5: there is no letter of it, or none that can be read; and 35 more (--output json" in result.stderr
+    assert "nobody-6" not in result.stderr
+    result = run("dlq", "replay", *unknown, "--url", url, "--output", "json")
+    assert set(json.loads(result.stdout)["refused"]) == set(unknown)
+
+
 def test_discard(run: Run, url: str, ids: list[str]) -> None:
     result = run("dlq", "discard", ids[0], "nobody", "--url", url)
     assert (result.exit_code, result.stdout.split()) == (5, ["discarded", "1"])

@@ -81,3 +81,11 @@ def test_forget(run: Run, url: str, ids: list[str]) -> None:
     assert json.loads(run("forget", "--url", url, "--yes", "--output", "json").stdout) == {"forgotten": 1}
     with Queue.from_url(url) as queue:
         assert queue.enqueue("again", dedup_id="k") != ids[0]
+
+
+def test_a_history_that_is_not_kept_is_told(run: Run, url: str, ids: list[str]) -> None:  # noqa: ARG001 - a queue's
+    Queue.from_url(url).configure(history=False)
+    assert run("history", "--url", url).stderr == ""  # there are old records
+    done = run("history", "--url", url, "--until", "30m", "--output", "json")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, [])
+    assert "keeps no history: configure(history=True)" in done.stderr

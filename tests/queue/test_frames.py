@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from s3queue import NonRetriable, Queue, RetryPolicy
-from s3queue.protocol.dead_letters import COLUMNS
+from s3queue.protocol.frames import LETTERS
 from tests.queue.clocks import ManualClock
 
 pandas = pytest.importorskip("pandas")
@@ -26,7 +26,7 @@ def test_a_frame_of_no_letters_has_all_its_columns() -> None:
     with Queue("frames", url="memory://frames-empty") as queue:
         frame = queue.dlq.to_dataframe()
     assert len(frame) == 0
-    assert dtypes(frame) == dict(COLUMNS)
+    assert dtypes(frame) == dict(LETTERS)
     assert str(frame["dead_at"].dtype) == "datetime64[us, UTC]"
 
 

@@ -11,9 +11,8 @@ from s3queue.devserver import MiniStack
 from tests.servers import fresh_bucket
 
 
-def test_a_lock_of_two_clients(ministack: MiniStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ministack.access_key_id)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", ministack.secret_access_key)
+@pytest.mark.usefixtures("aws_keys")
+def test_a_lock_of_two_clients(ministack: MiniStack) -> None:
     bucket = fresh_bucket(ministack)
     mine, theirs = (
         Queue("jobs", bucket=bucket, endpoint_url=ministack.endpoint_url, region=ministack.region, probe=False)

@@ -96,7 +96,7 @@ def test_an_unfinished_queue_is_not_deleted_by_mistake(queue: Queue) -> None:
     queue.enqueue("waits")
     queue.enqueue("dies")
     queue.receive(1)[0].dead("no")
-    with pytest.raises(InvalidInput, match=r"1 messages and 1 dead letters.*force=True"):
+    with pytest.raises(InvalidInput, match=r"1 message and 1 dead letter.*force=True"):
         queue.delete()
     assert queue.stats().unfinished == 1
 

@@ -17,9 +17,7 @@ NOW = RetryPolicy(base_s=0)
 
 
 @pytest.fixture
-def bucket(ministack: MiniStack, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ministack.access_key_id)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", ministack.secret_access_key)
+def bucket(ministack: MiniStack, aws_keys: None) -> str:  # noqa: ARG001 - wanted for what it sets up
     return fresh_bucket(ministack)
 
 

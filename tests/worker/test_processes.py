@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 
 from s3queue import InvalidSetting, Queue, RetryPolicy, Worker
+from s3queue.protocol.outcomes import Recorded
+from s3queue.runtime.handler import Runner
+from s3queue.runtime.processes import ProcessExecutor
 from s3queue.store.memory import MemoryStore
 from s3queue.store.port import PutMode
 from tests.queue.clocks import eventually
 from tests.store.faulty import Wrapper
 from tests.worker.handlers import pid, told
-from tests.worker.running import memory_url, process, running
+from tests.worker.running import FastClock, memory_url, process, running
 
 
 @pytest.fixture
@@ -144,3 +147,27 @@ def test_handlers_do_not_outlive_a_worker_that_was_killed(tmp_path: Path) -> Non
         child.kill()
         child.wait(20)
         assert eventually(lambda: not Path(f"/proc/{handler_pid}").exists(), 20)
+
+
+def test_a_message_that_is_claimed_again_while_its_handler_runs_has_two_outcomes(tmp_path: Path) -> None:
+    clock, tokens = FastClock(), list[int]()
+
+    def done(recorded: Recorded | None, _seconds: float) -> None:
+        assert recorded is not None
+        tokens.append(recorded.delivery.handle.token)
+
+    with Queue("jobs", url=memory_url(), clock=clock, visibility_timeout=30) as queue:
+        queue.enqueue({"until": str(tmp_path / "go")})
+        consumer = queue.connect().consumer
+        runner = Runner(told, consumer, queue="jobs", manual=False)
+        executor = ProcessExecutor(runner, done, concurrency=2, timeout_s=None, clock=clock)
+        try:
+            for _ in range(2):
+                (delivery,) = consumer.exchange(1)
+                executor.submit(delivery)
+                clock.sleep(60)  # nothing was heard of this process: others, or it itself, may claim again
+            (tmp_path / "go").touch()
+            assert eventually(lambda: len(tokens) == 2 and not executor.busy())
+            assert len(set(tokens)) == 2
+        finally:
+            executor.stop()
