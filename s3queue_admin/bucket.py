@@ -11,7 +11,7 @@ from typing import Any, Self
 from s3queue.clock import Clock, SystemClock, to_datetime
 from s3queue.core.keys import check_prefix, check_queue_name
 from s3queue.core.payload import PLAIN, PayloadCodec
-from s3queue.errors import InvalidName, NotFound, S3QueueError, StoreRefused
+from s3queue.errors import InvalidName, S3QueueError, StoreRefused
 from s3queue.ids import Ids, SystemIds
 from s3queue.options import locate
 from s3queue.queue import Queue
@@ -21,6 +21,7 @@ from s3queue.store.port import Store
 from s3queue.store.rules import LifecycleRule, lifecycle_rules
 from s3queue.store.versions import versioned
 from s3queue_admin.inspector import IDLE_LIST_S, LIST_S, Inspector
+from s3queue_admin.missing import SETTINGS, NoQueue, no_queue, refuse_queue
 from s3queue_admin.past import Copy, Past, Seen, check_at, is_copy, open_copy, open_past
 from s3queue_admin.readonly import ReadOnly
 from s3queue_admin.snapshot import BucketSnapshot, QueueSnapshot
@@ -41,7 +42,8 @@ class Bucket:
     payloads, headers and errors: see :mod:`s3queue_admin.text`. ``store``, ``clock`` and ``ids`` are for tests.
 
     ``at``: show it as it was then, from the versions that the bucket keeps; nothing can be written. A folder in which no
-    queue was ever opened is a copy of a bucket (``aws s3 sync``): its time is ``at``, or the newest that is found in it.
+    queue was ever opened is a copy of a bucket (``aws s3 sync``): its time is the newest that is found in it, or ``at``, if
+    that is later; a folder in use has no ``at``.
 
     Nothing is asked of the store before the first call that needs it. Use it in a ``with`` statement, or close it.
     """
@@ -198,7 +200,8 @@ class Bucket:
     def queue_names(self) -> list[str]:
         """Return the names of the queues, sorted: a LIST for each and one more.
 
-        Of an earlier time, StoreRefused (``no-versions``) if none is kept from then, though there are some now.
+        Of an earlier time, StoreRefused (``no-versions``) if none is kept from then, though there are some now. InvalidInput
+        if this is no place of queues, but a queue itself.
         """
         store = self._dressed(self.prefix, self._meter)
         names = self._names_in(store)
@@ -215,6 +218,8 @@ class Bucket:
                 return sorted(names)
             name, slash, _ = page.entries[0].key[len(self.prefix) :].partition("/")
             after = f"{self.prefix}{name}/\U0010ffff" if slash else page.entries[0].key
+            if not slash and name == SETTINGS:
+                self.refuse_queue(store)
             if slash and _can_name(name):
                 names.append(name)
 
@@ -229,7 +234,7 @@ class Bucket:
     def queue(self, name: str, *, write: bool = False, **options: Any) -> Queue:
         """Return the engine's queue of that name; without ``write`` it can only be read, whatever is called.
 
-        Raises InvalidName, and NotFound if there is no such queue: it is never made.
+        Raises InvalidName, and NoQueue if there is no such queue: it is never made.
         """
         check_queue_name(name)
         store = self._writable() if write else self._reading(name)
@@ -244,9 +249,19 @@ class Bucket:
             **options,
         )
         if not queue.exists():
-            raise NotFound(f"{self.prefix}{name}/queue.json")
+            raise self.no_queue(name)
         queue.connect().standing.spread = self.spread
         return queue
+
+    def no_queue(self, name: str) -> NoQueue:
+        """Return the error for a queue that is not there: it says which are. InvalidInput if this is a queue itself."""
+        self.refuse_queue(self._dressed(self.prefix, self._meter))
+        place = f"{self.location}/{self.prefix}"
+        return no_queue(name, place, f"{self.prefix}{name}/{SETTINGS}", self.queue_names)
+
+    def refuse_queue(self, store: Store) -> None:
+        """Raise InvalidInput if this, read from ``store``, is a queue itself, and no place of queues."""
+        refuse_queue(store, self._where, self.prefix)
 
     def _reading(self, name: str) -> Store:
         """Return the store for a queue that is read; of an earlier time, one whose requests are repeated one by one."""

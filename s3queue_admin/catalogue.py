@@ -81,6 +81,9 @@ _OUTCOMES = (
     Kind("dead-letters", "info", "There are dead letters.",
          "They are kept for ever: group them by error (`s3queue-admin dlq groups QUEUE`), mend the cause, then "
          "replay or discard them."),
+    Kind("dlq-grown", "warning", "Messages died within the last hour.",
+         "Group the latest by error: `s3queue-admin dlq groups QUEUE`; mend the cause, then replay or discard "
+         "them."),
     Kind("dlq-growing", "warning", "Messages are dying now.",
          "Group the latest by error: `s3queue-admin dlq groups QUEUE`; pause the queue if the cause is outside, "
          "mend it, then replay."),
@@ -245,7 +248,7 @@ TROUBLESHOOTING: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "Memory: reduce concurrency": ("held-much",),
         "Memory: keep less for less long": ("results-on", "history-on"),
         "Memory: large objects in handlers": ("held-much",),
-        "Dead letters: group them by error": ("dead-letters", "dlq-growing"),
+        "Dead letters: group them by error": ("dead-letters", "dlq-grown", "dlq-growing"),
         "Dead letters: mend the cause and process them again": (
             "dlq-growing",
             "failing",

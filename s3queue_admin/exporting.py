@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from s3queue.batches import batched
 from s3queue.clock import to_datetime
+from s3queue.core.message import storable
 from s3queue.errors import InvalidInput, InvalidSetting, S3QueueError
 from s3queue.protocol.frames import UTC_TIME, Schema
-from s3queue.protocol.viewing import batched
 from s3queue_admin.progress import Told
 from s3queue_admin.rows import Row, Rows, fit
 from s3queue_admin.text import cell, json_text
@@ -169,12 +170,7 @@ def _packed(dtype: str | Sequence[str], value: Any) -> Any:
         return value or None
     if dtype == "object":
         return None if value is None else json.dumps(value, default=str)
-    return _storable(value or "") if dtype == "str" else value
-
-
-def _storable(text: str) -> str:
-    """Return the text without what UTF-8 cannot hold: lone surrogates become escapes."""
-    return text.encode(errors="backslashreplace").decode()
+    return storable(value or "") if dtype == "str" else value
 
 
 # -- frames -----------------------------------------------------------------------------------------------------------

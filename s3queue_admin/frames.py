@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -83,7 +82,7 @@ def matching(bucket: Bucket, queue: Names = None, where: Filter | str = "") -> I
     """Return an iterator over the messages that a filter matches, as they are, each with its queue.
 
     Queues and states that cannot match are not read; ages are those when a queue's turn comes. Costs what
-    :meth:`s3queue.Queue.messages` does. Raises FilterError at once, NotFound for a queue that is not there.
+    :meth:`s3queue.Queue.messages` does. Raises FilterError at once, NoQueue for a queue that is not there.
     """
     chosen = parse(where) if isinstance(where, str) else where
     looked_at = _matching(bucket, _names(bucket, queue), chosen)
@@ -168,25 +167,7 @@ def _message(queue: Queue, view: MessageView) -> dict[str, Any]:
 
 
 def _letter(queue: Queue, view: MessageView) -> dict[str, Any]:
-    message, last = view.message, view.errors[-1] if view.errors else None
-    return {
-        "queue": queue.name,
-        "id": view.id,
-        "dead_at": view.dead_at_ms,
-        "enqueued_at": message.enqueued_at_ms,
-        "reason": view.reason,
-        "attempts": message.attempts,
-        "error_type": last.type if last else "",
-        "error_message": last.message if last else "",
-        "traceback": last.traceback if last else "",
-        "worker": last.worker if last else "",
-        "payload": view.payload,
-        "priority": message.priority,
-        "group": message.group or "",
-        "headers": dict(message.headers),
-        "lane": view.lane,
-        "key": view.key,
-    }
+    return {"queue": queue.name, **engine.letter_row(view), "lane": view.lane, "key": view.key}
 
 
 # -- history ----------------------------------------------------------------------------------------------------------
@@ -221,9 +202,8 @@ def history_frame(bucket: Bucket, queue: Names = None, **options: Any) -> pd.Dat
 
 
 def _attempt(queue: str, record: HistoryRecord, redactor: Redactor) -> Row:
-    times = {name: getattr(record, f"{name}_ms") for name in HISTORY if name.endswith("_at")}
     shown = {
         "error": redactor.text(record.error, "error"),
         "error_type": redactor.text(record.error_type, "error_type"),
     }
-    return asdict(record) | times | shown | {"queue": queue}
+    return kept.record_row(record) | shown | {"queue": queue}

@@ -19,7 +19,7 @@ from s3queue.queue import Queue
 from s3queue.store.metered import Meter
 from s3queue.store.port import Store, walk
 from s3queue_admin import picture
-from s3queue_admin.findings import findings
+from s3queue_admin.judging import findings
 from s3queue_admin.picture import Books
 from s3queue_admin.snapshot import Problem, QueueSnapshot, rates_between
 
@@ -95,7 +95,7 @@ class Inspector:
     def snapshot(self, *, fresh: bool = False) -> QueueSnapshot:
         """Return the queue as it is now; ``fresh``: with everything listed anew.
 
-        Raises NotFound if there is no such queue, StoreUnavailable or StoreRefused if its settings cannot be read. Other
+        Raises NoQueue if there is no such queue, StoreUnavailable or StoreRefused if its settings cannot be read. Other
         things that cannot be read are among the problems.
         """
         began, before, self._problems = self._monotonic(), self.requests(), []

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from s3queue.protocol.census import STATES
+from s3queue.text import counted
 from s3queue_admin.snapshot import BucketSnapshot, QueueSnapshot, WorkerView
 from s3queue_admin.text import html
 
@@ -48,7 +49,7 @@ def queue_html(snapshot: QueueSnapshot) -> str:
 def bucket_html(snapshot: BucketSnapshot) -> str:
     """Return a bucket as HTML: a row for each queue, and those that could not be read; all escaped."""
     head = f"<h4>{html(snapshot.location, _WIDTH)} {html(snapshot.prefix, _WIDTH)}</h4>" + _scope(
-        f"{len(snapshot.queues)} queues", snapshot.taken_at, snapshot.took_s, sum(snapshot.requests.values())
+        counted(len(snapshot.queues), "queue"), snapshot.taken_at, snapshot.took_s, sum(snapshot.requests.values())
     )
     rows = [
         (
@@ -66,7 +67,7 @@ def bucket_html(snapshot: BucketSnapshot) -> str:
 
 
 def _scope(what: str, taken_at: datetime, took_s: float, requests: int) -> str:
-    return f"<p>{html(what, _WIDTH)}, {_when(taken_at)}, read in {took_s:.1f} s by {requests:,} requests</p>"
+    return f"<p>{html(what, _WIDTH)}, {_when(taken_at)}, read in {took_s:.1f} s by {counted(requests, 'request')}</p>"
 
 
 def _worker(view: WorkerView) -> tuple[object, ...]:

@@ -183,9 +183,14 @@ def open_past(store: Store, at_ms: int) -> None:
             remedy="Look at a copy of the bucket, if there is one; for the future, turn versioning on "
             "(aws s3api put-bucket-versioning), and let a rule end old versions (`s3queue-admin deploy lifecycle`).",
         )
+    _refuse_future(store, at_ms)
+
+
+def _refuse_future(store: Store, at_ms: int) -> None:
     if at_ms > store.now_ms() + 1000:
         raise InvalidSetting(
-            f"at is {_time(at_ms)}, and the store's time is {_time(store.now_ms())}.", remedy="Use a time that is past."
+            f"at is {_time(at_ms)}, and the store's time is {_time(store.now_ms())}.",
+            remedy="Use a time that is past; one without a zone is UTC on the command line.",
         )
 
 
@@ -215,10 +220,28 @@ def is_copy(folder: str) -> bool:
 def open_copy(folder: str, at_ms: int | None, *, clock: Clock, ids: Ids) -> Copy:
     """Return the copy in ``folder``, which is not changed; without ``at_ms`` the time is the newest that is found in it.
 
-    That reads all ledgers and heartbeats, and the names of all objects. StoreRefused if there is no such folder.
+    To find that reads all ledgers and heartbeats, and the names of all objects. StoreRefused if there is no such folder;
+    ``no-versions`` if queues live in it, or it was copied after ``at_ms``: it has each object once, as it was last.
+    InvalidSetting for a time to come.
     """
     store = FileStore(Path(folder), clock=clock, ids=ids, read_only=True)
-    return Copy(store, at_ms if at_ms is not None else newest_ms(store))
+    if at_ms is None:
+        return Copy(store, newest_ms(store))
+    if not is_copy(folder):
+        raise StoreRefused(
+            f"{store.location} is in use, and keeps no earlier versions of objects.",
+            reason="no-versions",
+            remedy="Leave the time out (at=, --at). To keep how it is now, copy the folder without .locks and .tmp in it.",
+        )
+    _refuse_future(store, at_ms)
+    newest = newest_ms(store)
+    if at_ms < newest:
+        raise StoreRefused(
+            f"{store.location} is a copy as of {_time(newest)} or later, and keeps no versions from {_time(at_ms)}.",
+            reason="no-versions",
+            remedy="Use a time from then on, or none; or look at the bucket that it is a copy of.",
+        )
+    return Copy(store, at_ms)
 
 
 def newest_ms(store: Store) -> int:

@@ -6,8 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from s3queue.devserver import MiniStack
+from s3queue.devserver import ACCESS_KEY_ID, SECRET_ACCESS_KEY, MiniStack
 from tests import servers
+
+
+@pytest.fixture
+def aws_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials, and a region, where boto3 looks for them; any stand-in for AWS takes them."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,12 @@ import click
 
 from s3queue.cli.options import FAILED, REFUSED, Command, decorate
 from s3queue.errors import LockHeld
-from s3queue.text import clean
+from s3queue.text import clean, counted
 from s3queue_admin.actions import VERBS, Plan, Result
+from s3queue_admin.actions.options import describe
 from s3queue_admin.cli.options import Common
-from s3queue_admin.cli.render import Facts, counted, dollars, emit, record, table
+from s3queue_admin.cli.render import Facts, dollars, emit, record, table
+from s3queue_admin.cli.settings import facts_of_wire, said
 from s3queue_admin.progress import Bar
 from s3queue_admin.text import json_text, plain
 
@@ -46,8 +48,10 @@ def with_consent(function: Callable[..., None]) -> Command:
     return decorate(function, (reason, dry_run, click.option("--yes", is_flag=True, help="Do not ask.")))
 
 
-def carry_out(common: Common, plans: Plan | Sequence[Plan], consent: Consent, *, asks: bool = True) -> None:
-    """Show the plan, ask (unless ``asks`` is false), do it, and write what came of it; Failed if not all of it was done.
+def carry_out(
+    common: Common, plans: Plan | Sequence[Plan], consent: Consent, *, asks: bool = True, notes: Sequence[str] = ()
+) -> None:
+    """Show the plan and ``notes`` on it, ask (if it ``asks``), do it, write what came of it; Failed if not all was done.
 
     Several plans of one verb are one action, done one after the other. On a terminal it asks; elsewhere it wants --yes. The
     first Ctrl-C stops it after what is under way, the second at once.
@@ -55,6 +59,8 @@ def carry_out(common: Common, plans: Plan | Sequence[Plan], consent: Consent, *,
     each = [plans] if isinstance(plans, Plan) else list(plans)
     for plan in each:
         _tell_plan(plan)
+    for note in notes:
+        _say(f"  {note}")
     if consent.dry_run:
         facts = plan_facts(each)
         emit(common.output, facts, lambda: record(_would(each[0].verb, facts)))
@@ -135,9 +141,10 @@ def _stopping() -> Iterator[Callable[[], bool]]:
 
 def _confirm(common: Common, plans: Sequence[Plan]) -> None:
     first, count = plans[0], sum(plan.count for plan in plans)
-    what = (
-        f"{first.verb} {counted(count, 'message')} of {first.queue.name!r}" if count else f"{first.verb} {first.where}"
-    )
+    if count:
+        what = f"{first.verb} {counted(count, 'message')} of {first.queue.name!r}"
+    else:
+        what = f"{first.verb} {first.where or repr(first.queue.name)}"
     if not sys.stdin.isatty():
         raise common.fail(f"This was not confirmed: {what}. Give --yes.", REFUSED)
     if not click.confirm(f"{what[0].upper()}{what[1:]}?", err=True):
@@ -154,6 +161,7 @@ def plan_facts(plans: Sequence[Plan]) -> Facts:
         "dry_run": True,
         "queue": first.queue.name,
         "verb": first.verb,
+        "options": describe(first.options),
         "where": " or ".join(filter(None, (plan.where for plan in plans))),
         "count": sum(plan.count for plan in plans),
         "more": any(plan.more for plan in plans),
@@ -225,7 +233,9 @@ def result_facts(result: Result) -> Facts:
 
 def _told(result: Result) -> str:
     facts: dict[str, Any] = {"queue": result.queue}
-    if result.after:
+    if result.verb == "configure":
+        facts |= {name: said(name, value) for name, value in facts_of_wire(result.after).items()}
+    elif result.after:
         facts |= result.after
     else:
         facts[_past(result.verb)] = len(result.done)

@@ -11,9 +11,9 @@ import click
 
 from s3queue.cli.keeping import moment
 from s3queue.cli.keeping import span as span_option
-from s3queue.cli.options import FAILED, REFUSED, Command, decorate
+from s3queue.cli.options import FAILED, Command, decorate
 from s3queue.clock import to_datetime
-from s3queue.errors import NotFound, StoreRefused
+from s3queue.errors import NotFound
 from s3queue_admin import actions
 from s3queue_admin.actions import VERBS
 from s3queue_admin.cli.acting import Consent, carry_out, with_consent
@@ -63,9 +63,9 @@ def act(
     chosen: Filter | list[str] = list(ids) if ids else parse(narrowed) & read_filter(where)
     options = {name: value for name, value in options.items() if value is not None or name not in ("per_s", "to")}
     with common.open(queue) as bucket:
-        opened = common.writable(bucket, queue)
+        opened = bucket.queue(queue, write=True)
         if isinstance(options.get("to"), str):
-            options["to"] = common.writable(bucket, options["to"])
+            options["to"] = bucket.queue(options["to"], write=True)
         plan = actions.plan(opened, verb, chosen, limit=limit, redactor=bucket.redactor, **options)
         carry_out(common, plan, Consent(reason, dry_run, yes))
 
@@ -190,7 +190,7 @@ def resume(common: Common, queue: str, **consent: Any) -> None:
 
 def _switch(common: Common, verb: str, queue: str, consent: Consent) -> None:
     with common.open(queue) as bucket:
-        plan = actions.plan(common.writable(bucket, queue), verb, redactor=bucket.redactor)
+        plan = actions.plan(bucket.queue(queue, write=True), verb, redactor=bucket.redactor)
         carry_out(common, plan, consent, asks=False)
 
 
@@ -219,13 +219,9 @@ def undo(common: Common, queue: str, entry: str, **consent: Any) -> None:
     """
     with common.open(queue) as bucket:
         try:
-            plan = actions.undo(common.writable(bucket, queue), entry, redactor=bucket.redactor)
+            plan = actions.undo(bucket.queue(queue, write=True), entry, redactor=bucket.redactor)
         except NotFound as error:
             raise common.fail(f"There is no audit entry {entry!r}: s3queue-admin audit {queue}.", FAILED) from error
-        except StoreRefused as error:
-            if error.reason != "no-versions":
-                raise
-            raise common.fail(str(error), REFUSED) from error
         carry_out(common, plan, Consent(**consent))
 
 

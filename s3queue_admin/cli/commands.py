@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import s3queue
+from s3queue.cli.completing import completion_of
 from s3queue_admin.cli.actions import (
     audit,
     cancel,
@@ -21,7 +22,7 @@ from s3queue_admin.cli.actions import (
     resume,
     undo,
 )
-from s3queue_admin.cli.completing import completion
+from s3queue_admin.cli.configuring import configure
 from s3queue_admin.cli.costing import cost
 from s3queue_admin.cli.dashboard import tui
 from s3queue_admin.cli.dead import dlq
@@ -65,7 +66,7 @@ Exit codes:
   2  usage, or bad input: nothing was written
   3  cannot connect: endpoint, bucket, credentials or permission
   5  partly failed, stderr says what; of doctor and fsck: warnings
-  6  refused: not confirmed, or a copy of a bucket, not to be written
+  6  refused: not confirmed, a copy not to be written, versions not kept
 
 \b
 Settings come from flags, else from the environment (S3QUEUE_BUCKET ...), else
@@ -79,7 +80,7 @@ def cli() -> None:
 
 for _command in (
     status, watch, tui, ls, show, dlq, stuck_group, replay, discard, cancel, release, reset, priority, delay, pause, resume,
-    purge, undo, audit, workers, tickets, locks, schedules, cost, doctor_command, fsck_command, report_command,
-    deploy, export_command, completion,
+    configure,    purge, undo, audit, workers, tickets, locks, schedules, cost, doctor_command, fsck_command, report_command,
+    deploy, export_command, completion_of("s3queue-admin"),
 ):  # fmt: skip
     cli.add_command(_command)

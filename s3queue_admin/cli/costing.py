@@ -17,7 +17,7 @@ from s3queue_admin.cli.messages import emit_some
 from s3queue_admin.cli.options import Common, with_bucket, with_manners, with_place
 from s3queue_admin.cli.render import TABLE, data, dollars, emit, emit_rows, table
 from s3queue_admin.cli.telling import wrapped
-from s3queue_admin.cost import Estimate, Load, Measured, PriceList, estimate_usage, load_prices, measured, what_if
+from s3queue_admin.cost import Bill, Estimate, Load, Measured, PriceList, estimate_usage, load_prices, measured, what_if
 from s3queue_admin.frames import costs
 
 _ALL = 1_000_000
@@ -116,16 +116,25 @@ def what_if_command(
     lists = {name: values for name, values in chosen.items() if len(values) > 1}
     found = what_if(base, stores=stores, **lists)
     facts = [dict(zip(found.columns, row, strict=True)) for row in found.rows()]
-    notes = list(dict.fromkeys(note for case in found.cases for note in case.notes))
+    remarks = [f"{bill.store}: {bill.note}" for bill in base.bills if bill.store in stores and bill.note]
+    notes = list(dict.fromkeys([*remarks, *(note for case in found.cases for note in case.notes)]))
+    first = ", ".join(f"{name}={values[0]}" for name, values in lists.items())
 
     def text() -> str:
         titles = {"requests_per_s": "req/s", "usd_an_hour": "$/hour", "usd_a_month": "$/month",
                   "usd_per_million": "$/million"}  # fmt: skip
-        rows = [[dollars(value) if name.startswith("usd") else value for name, value in row.items()] for row in facts]
+        rows = [[_shown(name, value) for name, value in row.items()] for row in facts]
         lines = table([titles.get(name, name) for name in found.columns], rows)
-        return "\n\n".join([wrapped(base.scope), lines, *map(wrapped, notes)])
+        told = [f"Compared with {first} in the same store (×1): {base.scope}."] if first else [base.scope]
+        return "\n\n".join([*map(wrapped, told), lines, *map(wrapped, notes)])
 
     emit_rows(common.output, facts, text, columns=found.columns)
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name == "ratio":
+        return f"×{value:.3g}" if value is not None else ""
+    return dollars(value) if name.startswith("usd") else value
 
 
 @cost.command(short_help="Show the prices that are reckoned with.")
@@ -134,10 +143,12 @@ def what_if_command(
 def prices(output: str, log_format: str, verbose: bool, price_file: str | None) -> None:  # noqa: ARG001
     """Show the list prices, the day they are of, and where they are from; US dollars, a million requests, a GB-month."""
     found = load_prices(price_file)
-    stores = [data(each) for each in (*found.buckets.values(), *found.services.values())]
-    names = list(dict.fromkeys(name for each in stores for name in each))
-    facts = [{"as_of": found.as_of} | {name: each.get(name) for name in names} for each in stores]
-    emit_rows(output, facts, lambda: _prices(found), columns=["as_of", *names])
+    facts = [
+        {"store": each.name, "title": each.title, "figure": name, "is": getattr(each, name), **data(origin)}
+        for each in found.stores
+        for name, origin in each.origins.items()
+    ]
+    emit_rows(output, facts, lambda: _prices(found), columns=["store", "title", "figure", "is", "source", "as_of"])
 
 
 def _prices(found: PriceList) -> str:
@@ -153,7 +164,15 @@ def _prices(found: PriceList) -> str:
         f"US dollars as of {found.as_of}, by {found.origin}",
         table(("store", "", "PUT, LIST", "GET", "GB-month", "GB up", "GB down"), buckets, wide=("",)),
         table(("service", "", "request", "batch", "bytes each"), services, wide=("",)),
+        table(("from", "as of", "source"), _sources(found), wide=("source",)),
+        *(wrapped(f"{each.name}: {each.note}") for each in found.buckets.values() if each.note),
     ])  # fmt: skip
+
+
+def _sources(found: PriceList) -> list[tuple[str, str, str]]:
+    dollar = ("put_list", "get", "storage_gb_month", "upload_gb", "download_gb", "request")
+    lines = [(each.name, each.origins[name]) for each in found.stores for name in dollar if name in each.origins]
+    return list(dict.fromkeys((name, str(origin.as_of), origin.source) for name, origin in lines))
 
 
 # -- arguments and bills ----------------------------------------------------------------------------------------------
@@ -191,23 +210,33 @@ def _single(name: str, values: Sequence[Any]) -> Any:
 def _emit(output: str, found: Estimate | Measured, store: str) -> None:
     found.bill(store)  # an unknown store is told before anything is written
     if output in (TABLE, "json"):
-        names = ("scope", "period", "rates", "bills", "notes")
-        facts = {name: getattr(found, name) for name in names}
-        facts["bills"] = [
-            data(bill) | {name: getattr(bill, name) for name in ("usd_an_hour", "usd_a_month", "usd_per_million")}
-            for bill in found.bills
-        ]
+        names = ("scope", "period", "rates", "notes")
+        facts = {name: getattr(found, name) for name in names} | {"bills": list(map(_bill, found.bills))}
+        if isinstance(found, Measured):
+            facts |= {"is_metered": found.is_metered, "watching": list(map(_bill, found.watching))}
         emit(output, facts, lambda: _bills(found, store))
         return
     emit_some(output, costs(found.bills), _ALL, lambda _: "")
 
 
+def _bill(bill: Bill) -> dict[str, Any]:
+    sums = {name: getattr(bill, name) for name in ("usd_an_hour", "usd_a_month", "usd_per_million")}
+    return {**data(bill), **sums}
+
+
+def _row(bill: Bill, title: str = "") -> tuple[str, ...]:
+    sums = (bill.usd_an_hour, bill.usd_a_month, bill.usd_per_million)
+    return (bill.store, title or bill.title, *map(dollars, sums))
+
+
 def _bills(found: Estimate | Measured, store: str) -> str:
     chosen = found.bill(store)
-    rows = [
-        (bill.store, bill.title, dollars(bill.usd_an_hour), dollars(bill.usd_a_month), dollars(bill.usd_per_million))
-        for bill in found.bills
-    ]
+    known = not isinstance(found, Measured) or found.is_metered or found.producers is not None
+    rows = [_row(bill) for bill in found.bills] if known else []
+    if isinstance(found, Measured):
+        rows += [
+            _row(bill, "your own looks, beside it") for bill in found.watching if bill.store == store and bill.charges
+        ]
     charges = [
         (
             charge.purpose.value,
@@ -220,8 +249,10 @@ def _bills(found: Estimate | Measured, store: str) -> str:
     ]
     parts = [
         wrapped(f"{found.scope}; {found.period}; prices of {chosen.as_of}"),
-        table(("store", "", "$/hour", "$/month", "$/million"), rows, wide=("",)),
+        *([] if known else [wrapped(found.notes[0])]),
+        *([table(("store", "", "$/hour", "$/month", "$/million"), rows, wide=("",))] if rows else []),
     ]
     if charges:
         parts.append(table((f"in {chosen.store}, for", "verb", "req/s", "$/month", "$/million"), charges))
-    return "\n\n".join([*parts, *map(wrapped, found.notes)])
+    notes = [note for note in (chosen.note, *found.notes[0 if known else 1 :]) if note]
+    return "\n\n".join([*parts, *map(wrapped, notes)])

@@ -17,9 +17,9 @@ from click.core import ParameterSource
 from s3queue.cli.keeping import span as span_option
 from s3queue.cli.options import BAD_INPUT, FAILED, NOT_CONNECTED, PARTLY, Failed
 from s3queue.cli.render import put
+from s3queue.text import counted
 from s3queue_admin.cli.arguments import queue_or_all
 from s3queue_admin.cli.options import Common, need, with_bucket
-from s3queue_admin.cli.render import counted
 
 SMALLEST: Final = (20, 6)
 LARGEST: Final = (1000, 500)

@@ -114,7 +114,7 @@ def show(common: Common, queue: str, message_id: str) -> None:
 def purge(common: Common, queue: str, **consent: Any) -> None:
     """Throw all dead letters away, without reading them; undo brings them back if versions are kept."""
     with common.open(queue) as bucket:
-        plan = actions.plan(common.writable(bucket, queue), "purge", redactor=bucket.redactor)
+        plan = actions.plan(bucket.queue(queue, write=True), "purge", redactor=bucket.redactor)
         carry_out(common, plan, Consent(**consent))
 
 

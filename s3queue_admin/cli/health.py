@@ -10,15 +10,15 @@ import click
 
 from s3queue.cli.keeping import moment
 from s3queue.cli.keeping import span as span_option
-from s3queue.cli.options import FAILED, NOT_CONNECTED, PARTLY, REFUSED
+from s3queue.cli.options import FAILED, NOT_CONNECTED, PARTLY
 from s3queue.cli.render import put
-from s3queue.errors import StoreRefused
+from s3queue.text import counted
+from s3queue_admin.checkup import doctor
 from s3queue_admin.cli.arguments import queue_argument, queue_or_all
 from s3queue_admin.cli.options import Common, need, place, with_bucket
-from s3queue_admin.cli.render import TABLE, counted, data, dollars, emit, emit_rows, record, span, when
+from s3queue_admin.cli.render import TABLE, data, dollars, emit, emit_rows, record, span, when
 from s3queue_admin.cli.telling import COLUMNS, finding_facts, tell_findings
-from s3queue_admin.doctor import doctor
-from s3queue_admin.fsck import FsckReport, fsck
+from s3queue_admin.invariants import FsckReport, fsck
 from s3queue_admin.snapshot import Finding
 from s3queue_admin.text import plain
 
@@ -38,12 +38,7 @@ def doctor_command(common: Common, queue: str | None, write: bool, conditions: b
     store cannot be reached.
     """
     with common.open(queue, check=False) as bucket:
-        try:
-            found = doctor(bucket, queue, write=write, conditions=conditions, watch_s=watch)
-        except StoreRefused as error:
-            if error.reason != "read-only":
-                raise
-            raise common.fail(str(error), REFUSED) from error
+        found = doctor(bucket, queue, write=write, conditions=conditions, watch_s=watch)
         nothing = "Nothing is wrong."
         if not found and queue is None and not bucket.queue_names():
             nothing = f"Nothing is wrong, but there are no queues in {plain(place(bucket))}."

@@ -11,10 +11,11 @@ import click
 from s3queue.cli.options import PARTLY
 from s3queue.protocol.locks import LockInfo
 from s3queue.protocol.schedules import Schedule
+from s3queue.text import counted
 from s3queue_admin.cli.arguments import queue_or_all
 from s3queue_admin.cli.messages import emit_some
 from s3queue_admin.cli.options import Common, with_bucket
-from s3queue_admin.cli.render import ago, counted, emit_rows, table, when
+from s3queue_admin.cli.render import ago, emit_rows, table, when
 from s3queue_admin.frames import tickets as ticket_rows
 from s3queue_admin.frames import workers as worker_rows
 from s3queue_admin.snapshot import BucketSnapshot, QueueSnapshot, TicketView, WorkerView

@@ -26,7 +26,7 @@ from s3queue_admin.exporting import FORMATS, export
 from s3queue_admin.fingerprint import LATEST_MS, fingerprint
 from s3queue_admin.frames import history, letters, messages, tickets, workers
 from s3queue_admin.rows import Row, Rows
-from s3queue_admin.stuck import explain
+from s3queue_admin.stalls import explain
 from s3queue_admin.text import json_text, lines, plain
 
 _SINCE = {"pending": "visible_at", "scheduled": "enqueued_at", "processing": "claimed_at", "dead": "dead_at"}
@@ -252,7 +252,8 @@ def export_command(
     """Write rows into a CSV, JSON lines or Parquet file, in memory of a fixed size; a progress bar on a terminal.
 
     CSV is harmless in spreadsheets (a formula gets an apostrophe), jsonl and parquet hold texts exactly. Secrets are
-    hidden in all of them, unless --show-secrets. FILTER is for messages and letters.
+    hidden in all of them, unless --show-secrets. FILTER is for messages and letters. No rows are no error; a queue that keeps
+    no history is told on stderr.
     """
     if where and what not in ("messages", "letters"):
         raise click.UsageError(f"A filter chooses messages or letters, not {what}.")
@@ -269,10 +270,19 @@ def export_command(
             rows = (messages if what == "messages" else letters)(bucket, queue, chosen)
         if columns is not None:
             rows = rows.only(name.strip() for name in columns.split(","))
+        done = export(rows, kind, path if path is not None else sys.stdout)
+        if what == "history" and not done:
+            _tell_no_history(bucket, queue)
         if path is None:
-            export(rows, kind, sys.stdout)
             sys.stdout.flush()
             return
-        done = export(rows, kind, path)
     facts = {"file": path, "rows": done, "what": what, "queue": queue}
     emit(common.output, facts, lambda: record(facts), done=f"{path} is written")
+
+
+def _tell_no_history(bucket: Bucket, queue: str) -> None:
+    """Tell on stderr why no attempt was found: none ended then, or the queue records none."""
+    told = "No attempt ended in that time, or its record has expired."
+    if not bucket.queue(queue).connect().register.current().history:
+        told = f"{queue!r} keeps no history: `s3queue-admin configure {queue} history=true` records attempts from then on."
+    click.echo(f"Note: {told}", err=True)

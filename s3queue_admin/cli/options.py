@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,26 +17,34 @@ from s3queue import config, logs
 from s3queue.cli.keeping import moment
 from s3queue.cli.options import (
     BAD_INPUT,
+    BUCKET,
     FAILED,
+    LOG_FORMAT,
+    REACHING,
     REFUSED,
     Command,
+    Decorator,
     Failed,
+    Place,
     check_endpoint,
+    config_file,
     decorate,
     ending,
+    gathering,
     setting,
     settings_of,
+    told,
 )
 from s3queue.core.keys import check_queue_name
-from s3queue.errors import InvalidInput, NotFound, S3QueueError, StoreRefused
+from s3queue.errors import InvalidInput, NotFound, StoreRefused
 from s3queue.options import DEFAULT_FOLDER
-from s3queue.queue import Queue
 from s3queue.store.metered import Meter
 from s3queue.store.port import Store
 from s3queue.store.retrying import Retrying
 from s3queue_admin.bucket import Bucket
 from s3queue_admin.cli.render import OUTPUTS, TABLE
 from s3queue_admin.filters import Filter, FilterError, parse
+from s3queue_admin.missing import SETTINGS
 from s3queue_admin.text import plain, redact_secrets, show_all
 
 
@@ -57,24 +64,14 @@ def need(package: str, what: str) -> None:
     try:
         import_module(package)
     except ImportError as error:
-        told = f"{what} needs {package}, which is not installed: pip install 's3queue[admin]'."
-        raise Failed(told, FAILED) from error
+        text = f"{what} needs {package}, which is not installed: pip install 's3queue[admin]'."
+        raise Failed(text, FAILED) from error
 
 
 @dataclass(frozen=True, slots=True)
-class Common:
+class Common(Place):
     """What the options that all commands share say; ``at`` is None and ``show_secrets`` false where there is no such option."""
 
-    bucket: str | None
-    url: str | None
-    prefix: str | None
-    endpoint_url: str | None
-    region: str | None
-    profile: str | None
-    connect_timeout: float
-    verbose: bool
-    log_format: str
-    output: str
     at: datetime | None = None
     show_secrets: bool = False
 
@@ -113,63 +110,17 @@ class Common:
         store = Retrying(bare, clock=bucket.clock, ids=bucket.ids, deadline_s=self.connect_timeout)
         if queue is None:
             store.list(root, limit=1)
-            if self.url is not None and _is_queue(store, root):
-                raise InvalidInput(f"{self.url} is a queue itself.", remedy=_ABOVE)
+            bucket.refuse_queue(store)
             return
         try:
-            store.get(f"{root}queue.json")
+            store.get(f"{root}{SETTINGS}")
         except NotFound:
-            if self.url is not None and _is_queue(store, bucket.prefix):
-                raise InvalidInput(f"{self.url} is a queue itself.", remedy=_ABOVE) from None
-            raise _unknown(bucket, queue) from None
-
-    def writable(self, bucket: Bucket, name: str) -> Queue:
-        """Return the queue, opened to be changed; Failed if the bucket is a copy, InvalidInput if there is no such queue."""
-        try:
-            return bucket.queue(name, write=True)
-        except NotFound:
-            raise _unknown(bucket, name) from None
-        except StoreRefused as error:
-            if error.reason != "read-only":
-                raise
-            raise self.fail(str(error), REFUSED) from error
-
-    def fail(self, message: str, code: int) -> Failed:
-        """Return the exception that ends the command with this line and exit code."""
-        return Failed(message, code, style=self.log_format)
-
-
-_ABOVE = "Leave its name off --url (S3QUEUE_URL), and give it as the QUEUE of the command."
-
-
-def _is_queue(store: Store, root: str) -> bool:
-    try:
-        return store.get(f"{root}queue.json") is not None
-    except (NotFound, StoreRefused):  # a role for one queue may not look there
-        return False
+            raise bucket.no_queue(queue) from None
 
 
 def place(bucket: Bucket) -> str:
     """Return where the queues lie, for people."""
     return f"{bucket.location}/{bucket.prefix}"
-
-
-def _unknown(bucket: Bucket, name: str) -> InvalidInput:
-    return InvalidInput(f"There is no queue {name!r} in {place(bucket)}.", remedy=_nearest(bucket, name))
-
-
-def _nearest(bucket: Bucket, name: str) -> str:
-    try:
-        names = bucket.queue_names()
-    except S3QueueError:
-        names = []
-    near = difflib.get_close_matches(name, names, 1)
-    if near:
-        return f"Did you mean {near[0]!r}?"
-    if names:
-        some = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-        return f"There are {some}: correct the name, --bucket, --prefix or --url."
-    return "There are no queues at all: correct --bucket, --prefix or --url, which ends before the queue's name."
 
 
 def _load_file(ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
@@ -188,76 +139,55 @@ def _load_file(ctx: click.Context, _parameter: click.Parameter, path: Path | Non
 # -- options ----------------------------------------------------------------------------------------------------------
 
 _PLACE = (
-    setting("--bucket", help="S3 bucket; without --bucket and --url, the folder .s3queue is used."),
+    BUCKET,
     setting("--url", help="s3://bucket/prefix, file:///folder or memory://name: what the queues lie in."),
     setting("--prefix", help="Folders before the queues' own in the bucket.  [default: s3queue/]"),
-    setting("--endpoint-url", help="S3 server, if it is not AWS's."),
-    setting("--region", help="Region of the bucket."),
-    setting("--profile", help="Profile of AWS's configuration files."),
-    setting(
-        "--connect-timeout",
-        type=click.FloatRange(0, 3600),
-        default=10.0,
-        show_default=True,
-        help="Seconds to try to reach the store at the start.",
-    ),
+    *REACHING,
 )
 _MANNERS = (
-    click.option(
-        "--config",
-        type=click.Path(path_type=Path),
-        envvar="S3QUEUE_CONFIG",
-        is_eager=True,
-        expose_value=False,
-        callback=_load_file,
-        help="Settings file (TOML), its table [admin].  [default: s3queue.toml, if there is one]",
-    ),
+    config_file(_load_file, "Settings file (TOML), its table [admin]"),
     setting("--verbose", "-v", is_flag=True, help="Log every event, and tracebacks of errors."),
-    setting(
-        "--log-format", type=click.Choice(logs.FORMATS), default=logs.TEXT, show_default=True, help="Log on stderr."
-    ),
+    LOG_FORMAT,
     setting("--output", "-o", type=click.Choice(OUTPUTS), default=TABLE, show_default=True, help="Data on stdout."),
 )
 _LOOKING = (
     click.option(
-        "--at", callback=moment, help="As it was then, if versions are kept: a time (UTC), or how long ago: 90m, 2d."
+        "--at",
+        callback=moment,
+        help="As it was then, from versions: a time (UTC unless it has a zone), or how long ago: 90m.",
     ),
     click.option("--show-secrets", is_flag=True, help="Do not hide what looks like a secret in payloads and errors."),
 )
-_SHARED = ("bucket", "url", "prefix", "endpoint_url", "region", "profile", "connect_timeout")
-_MANNERLY = ("verbose", "log_format", "output")
 
 
 def with_manners(function: Command) -> Command:
     """Decorate a command that needs no bucket with the options for log and output; it is called with all three by name."""
-    return decorate(ending(_filters_told(function)), _MANNERS)
+    return decorate(ending(_judged(function)), _MANNERS)
 
 
 def with_bucket(function: Callable[..., None]) -> Command:
     """Decorate a command that looks with the options that say where the bucket is; it is called with a :class:`Common` first."""
-    return _placed(function, _LOOKING, ("at", "show_secrets"))
+    return _placed(function, _LOOKING)
 
 
 def with_place(function: Callable[..., None]) -> Command:
     """Decorate a command that acts, or looks at now alone: as :func:`with_bucket`, without ``--at`` and ``--show-secrets``."""
-    return _placed(function, (), ())
+    return _placed(function, ())
 
 
-def _placed(
-    function: Callable[..., None], more: tuple[Callable[[Command], Command], ...], names: Sequence[str]
-) -> Command:
-    taken = (*_SHARED, *_MANNERLY, *names)
-
-    @functools.wraps(function)
-    def run(**options: Any) -> None:
-        common = Common(**{name: options.pop(name) for name in taken})
-        function(common, **options)
-
-    return decorate(ending(_filters_told(run)), (*more, *_PLACE, *_MANNERS))
+def _placed(function: Command, more: tuple[Decorator, ...]) -> Command:
+    return decorate(ending(_judged(gathering(Common, function))), (*more, *_PLACE, *_MANNERS))
 
 
-def _filters_told(function: Command) -> Command:
-    """Return the command with an error in a filter told over three lines, so that its caret stands where it belongs."""
+_NOT_TO_BE_HAD = ("read-only", "no-versions")
+
+
+def _judged(function: Command) -> Command:
+    """Return the command with the errors told that the engine's commands have not.
+
+    An error in a filter takes three lines, so that its caret stands where it belongs. What cannot be had of a copy, or of a
+    store without versions, is refused, though the store can be reached.
+    """
 
     @functools.wraps(function)
     def run(**options: Any) -> None:
@@ -265,6 +195,10 @@ def _filters_told(function: Command) -> Command:
             function(**options)
         except FilterError as error:
             raise FailedFilter(str(error), BAD_INPUT) from error
+        except StoreRefused as error:
+            if error.reason not in _NOT_TO_BE_HAD:
+                raise
+            raise Failed(told(error), REFUSED) from error
 
     return run
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import datetime
@@ -14,15 +12,12 @@ from enum import Enum
 from math import isfinite
 from typing import Any, Final
 
-from s3queue.cli.render import put
+from s3queue.cli.render import GAP, MAX_CELL, aligned, put, terminal_width
 from s3queue.text import cells, cut
 from s3queue_admin.text import cell, json_text, plain
 
 TABLE: Final = "table"
 OUTPUTS: Final = (TABLE, "json", "jsonl", "csv")
-MAX_CELL: Final = 300
-"""Columns that one cell may take where the width of the terminal is not the limit."""
-_GAP: Final = "  "
 _LEAST: Final = 10
 """A column of text is not made narrower than this to fit a terminal."""
 _ROOMY: Final = 130
@@ -81,11 +76,6 @@ def ago(at: datetime | None, now: datetime) -> str:
         return ""
     seconds = (now - at).total_seconds()
     return f"{span(seconds, 1)} ago" if seconds >= 0 else f"in {span(-seconds, 1)}"
-
-
-def counted(number: int, word: str) -> str:
-    """Return ``1 message``, ``2 messages``."""
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def dollars(amount: float | None) -> str:
@@ -158,19 +148,19 @@ def table(
     if limit is not None:
         _narrow(widths, [index for index, name in enumerate(columns) if name in wide], limit)
     right = [bool(rows) and all(_is_number(row[index]) for row in rows) for index in range(len(columns))]
-    return "\n".join(_line(line, widths, right, limit) for line in [list(columns), *lines])
+    return "\n".join(aligned(line, widths, right, limit) for line in [list(columns), *lines])
 
 
 def record(facts: Facts) -> str:
     """Return one fact a line: name, value, aligned; a value that is None is a heading, those below it are indented."""
     names = max((cells(name) for name in facts), default=0)
     limit = terminal_width() or MAX_CELL
-    lines = (f"{name}{' ' * (names - cells(name))}{_GAP}{_cell(value)}".rstrip() for name, value in facts.items())
+    lines = (f"{name}{' ' * (names - cells(name))}{GAP}{_cell(value)}".rstrip() for name, value in facts.items())
     return "\n".join(cut(line, max(limit, names + _LEAST)) for line in lines)
 
 
 def _narrow(widths: list[int], wide: Sequence[int], limit: int) -> None:
-    over = sum(widths) + len(_GAP) * (len(widths) - 1) - limit
+    over = sum(widths) + len(GAP) * (len(widths) - 1) - limit
     while over > 0 and wide:
         widest = max(wide, key=lambda index: widths[index])
         if widths[widest] <= _LEAST:
@@ -199,22 +189,7 @@ def _cell(value: object) -> str:
     return plain(value, MAX_CELL)
 
 
-def _line(line: Sequence[str], widths: Sequence[int], right: Sequence[bool], limit: int | None) -> str:
-    padded = []
-    for text, width, to_right in zip(line, widths, right, strict=True):
-        shown = cut(text, width)
-        space = " " * (width - cells(shown))
-        padded.append(space + shown if to_right else shown + space)
-    whole = _GAP.join(padded).rstrip()
-    return whole if limit is None else cut(whole, limit)
-
-
 def is_narrow() -> bool:
     """Whether there is a terminal that has no room for several columns of text."""
     width = terminal_width()
     return width is not None and width < _ROOMY
-
-
-def terminal_width() -> int | None:
-    """Return how many columns the terminal has that stdout is; None if it is none."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -16,13 +16,13 @@ from s3queue.cli.options import NOT_CONNECTED, PARTLY, exit_code
 from s3queue.cli.render import put
 from s3queue.clock import to_datetime
 from s3queue.errors import S3QueueError
+from s3queue.text import counted
 from s3queue_admin.bucket import Bucket
 from s3queue_admin.cli.arguments import queue_or_all
 from s3queue_admin.cli.options import Common, with_bucket, with_place
 from s3queue_admin.cli.render import (
     Facts,
     ago,
-    counted,
     csv_text,
     data,
     dollars,

@@ -9,13 +9,14 @@ from typing import Any
 import click
 
 from s3queue.cli.keeping import span as span_option
+from s3queue.text import counted
 from s3queue_admin.cli.acting import Consent, carry_out, with_consent
 from s3queue_admin.cli.arguments import message_argument, queue_argument
 from s3queue_admin.cli.options import Common, with_bucket, with_place
-from s3queue_admin.cli.render import ago, counted, emit, emit_rows, record, when
+from s3queue_admin.cli.render import ago, emit, emit_rows, record, when
 from s3queue_admin.cli.telling import explanation_facts, tell_explanation, wrapped
 from s3queue_admin.snapshot import QueueSnapshot
-from s3queue_admin.stuck import Stuck, explain, recovery, stuck
+from s3queue_admin.stalls import Stuck, explain, recovery, stuck
 
 
 @click.group("stuck", short_help="Say what is stuck and why; get it going.")
@@ -77,5 +78,5 @@ def reset(common: Common, queue: str, older_than: float, **consent: Any) -> None
     A worker that lives loses none. `s3queue-admin reset` takes messages from the living, too.
     """
     with common.open(queue) as bucket:
-        opened = common.writable(bucket, queue)
+        opened = bucket.queue(queue, write=True)
         carry_out(common, recovery(opened, older_than=older_than, redactor=bucket.redactor), Consent(**consent))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
+from s3queue.cli.render import terminal_width
 from s3queue.text import cells
-from s3queue_admin.cli.render import Facts, terminal_width
+from s3queue_admin.cli.render import Facts
 from s3queue_admin.snapshot import Finding
-from s3queue_admin.stuck import Explanation
+from s3queue_admin.stalls import Explanation
 from s3queue_admin.text import Redactor, plain
 
 COLUMNS = ("queue", "severity", "code", "title", "evidence", "remedy", "keys")

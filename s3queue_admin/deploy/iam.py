@@ -32,7 +32,8 @@ class Role:
     looks: bool = False
 
 
-_WORK = ("inbox/*", "dlq/*", "settled/*", "workers/*", "locks/*", "results/*", "history/*", "dedup/*", "probe-*")
+_MOVES = ("inbox/*", "dlq/*", "settled/*", "staged/*")
+_WORK = (*_MOVES, "workers/*", "locks/*", "results/*", "history/*", "dedup/*", "probe-*")
 _ALL = (
     Role(
         "producer",
@@ -53,10 +54,10 @@ _ALL = (
         "looks, repairs, replays, discards, configures; cannot delete ledgers or settings",
         reads=_EVERYTHING,
         writes=(
-            *("inbox/*", "dlq/*", "settled/*", "locks/*", "dedup/*", "probe-*"),
+            *(*_MOVES, "locks/*", "dedup/*", "probe-*"),
             *("queue.json", "ledger/*", "forgetting.json", "schedules/*", "audit/*"),
         ),
-        deletes=("inbox/*", "dlq/*", "settled/*", "locks/*", "dedup/*", "probe-*"),
+        deletes=(*_MOVES, "locks/*", "dedup/*", "probe-*"),
         looks=True,
     ),
 )

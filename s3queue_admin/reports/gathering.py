@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from s3queue.batches import batched
 from s3queue.clock import to_datetime, to_ms
 from s3queue.core.codec import decode_letter
 from s3queue.core.keys import parse_letter
 from s3queue.core.message import DeadLetter
 from s3queue.errors import CorruptObject, InvalidSetting, NotFound, S3QueueError
-from s3queue.protocol.viewing import batched
 from s3queue.queue import Queue
 from s3queue.store.metered import usd
 from s3queue.store.port import fetch
+from s3queue.text import counted
 from s3queue_admin.bucket import Bucket
 from s3queue_admin.cost import measured
 from s3queue_admin.fingerprint import ErrorGroup, Failed, fingerprint, group_errors
@@ -47,7 +48,7 @@ def gather(
     """Return what a report on these queues (None: all) tells; ``since`` begins its window, by default a day ago.
 
     ``watch_s``: look twice, so many seconds apart, to tell rates and what is spent now. Memory holds the letters' names of
-    a window (``max_letters`` at most) and numbers. Raises InvalidSetting for a window that is none, InvalidName or NotFound
+    a window (``max_letters`` at most) and numbers. Raises InvalidSetting for a window that is none, InvalidName or NoQueue
     for a queue that was asked for and is not there.
     """
     wanted = [names] if isinstance(names, str) else list(names) if names is not None else None
@@ -106,15 +107,15 @@ def _queue(task: _Task, queue: Queue, now: QueueSnapshot) -> QueueFacts:
         deaths = _deaths(bucket, queue, window, task.max_letters)
         if deaths.read + deaths.unread < deaths.within:
             notes.append(
-                f"Errors by kind: of the newest {deaths.read:,} of {deaths.within:,} dead letters of the window."
+                f"Errors by kind: of the newest {deaths.read:,} of {counted(deaths.within, 'dead letter')} of the window."
             )
         if deaths.unread:
-            notes.append(f"{deaths.unread:,} dead letters of the window could not be read, or are gone meanwhile.")
+            notes.append(f"{counted(deaths.unread, 'dead letter')} of the window could not be read, or went meanwhile.")
         if deaths.after:
-            notes.append(f"{deaths.after:,} dead letters came later than this window, or say so.")
+            notes.append(f"Later than this window, by their names: {counted(deaths.after, 'dead letter')}.")
         activity = _activity(queue, window, task.max_records, bucket.redactor)
         if activity is not None and activity.cut:
-            notes.append(f"History: the first {activity.records:,} records of the window; there are more.")
+            notes.append(f"History: the first {counted(activity.records, 'record')} of the window; there are more.")
     except S3QueueError as error:
         notes.append(f"Not read: {bucket.redactor.text(str(error), 'error')}")
     earlier = task.before.queues.get(now.queue) if task.before is not None else None
@@ -157,7 +158,7 @@ class _Letters:
         self.read = self.unread = 0
 
     def __iter__(self) -> Iterator[Failed]:
-        for some in batched(iter(self._names), _AT_ONCE):
+        for some in batched(self._names, _AT_ONCE):
             for letter in self._bucket.spread(self._one, some):
                 if letter is None:
                     self.unread += 1

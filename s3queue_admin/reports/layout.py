@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
+from s3queue.text import counted
 from s3queue_admin.cost import Measured
 from s3queue_admin.reports.facts import Activity, Deaths, ErrorKind, Facts, QueueFacts, Window
 from s3queue_admin.reports.page import Block, Cell, Code, Figure, Note, Page, Section, Table, Tone, table
@@ -26,7 +27,7 @@ def lay_out(facts: Facts, title: str) -> Page:
     scope = (
         f"{bucket.location}, queues below {bucket.prefix!r}" if bucket.prefix else bucket.location,
         f"Taken at {_time(bucket.taken_at)} (store time); window: {_window(window)}.",
-        f"Made at {_time(facts.made_at)} by {facts.requests:,} requests, about ${facts.usd:.4f} at list prices of S3.",
+        f"Made at {_time(facts.made_at)} by {counted(facts.requests, 'request')}, about ${facts.usd:.4f} at list prices of S3.",
     )
     sections = [_overview(facts), _attention(facts), *(_queue(each, window) for each in facts.queues.values())]
     return Page(title, scope, tuple(section for section in sections if section.blocks))
@@ -42,10 +43,6 @@ def _time(at: datetime | None) -> str:
 
 def _window(window: Window) -> str:
     return f"{_time(window.since)} to {_time(window.until)}"
-
-
-def _many(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _lasted(seconds: float) -> str:
@@ -78,7 +75,7 @@ def _overview(facts: Facts) -> Section:
         *("queue", "pending", "scheduled", "processing", "of these stalled", "dead", "oldest waits", "workers"),
         *("errors / warnings", "as of"),
     )
-    scope = f"{bucket.location}: {_many(len(bucket.queues), 'queue')}, each at its time in the last column"
+    scope = f"{bucket.location}: {counted(len(bucket.queues), 'queue')}, each at its time in the last column"
     failed = [(name, why) for name, why in bucket.failed.items()]
     blocks: list[Block | None] = [
         table("Messages by state", scope, columns, rows),
@@ -182,23 +179,23 @@ def _deaths(deaths: Deaths, window: Window, queue: str) -> Iterator[Block | None
         return
     scope = f"queue {queue}, {_window(window)}"
     if not deaths.within:
-        yield Note(f"Of {deaths.total:,} dead letters of {queue} none died in this window, {_window(window)}.")
+        yield Note(f"Of {counted(deaths.total, 'dead letter')} of {queue} none died in this window, {_window(window)}.")
         return
     began = f"the first died at {_time(deaths.first_at)}, the last at {_time(deaths.last_at)}"
-    told = f"{scope}: {deaths.within:,} of {_many(deaths.total, 'letter')}, {deaths.before:,} died before; {began}"
+    told = f"{scope}: {deaths.within:,} of {counted(deaths.total, 'letter')}, {deaths.before:,} died before; {began}"
     plot = _time_plot(window, "bars", "deaths", [Series("deaths", deaths.spans, "bad")])
     yield Figure("When it began: deaths over time", told, plot)
     rows: list[tuple[Cell, ...]] = [
         (kind.fingerprint, kind.count, kind.title, kind.first_at, kind.last_at, kind.sample.id) for kind in deaths.kinds
     ]
     columns = ("fingerprint", "letters", "error", "first", "last", "the last one's id")
-    yield table("Dead letters by error", f"{scope}, {_many(deaths.read, 'letter')} read", columns, rows)
+    yield table("Dead letters by error", f"{scope}, {counted(deaths.read, 'letter')} read", columns, rows)
     for kind in deaths.kinds[:KINDS_SHOWN]:
         if len(deaths.kinds) > 1:
             bars = _time_plot(window, "bars", "deaths", [Series("deaths", kind.spans, "bad")])
             yield Figure(
                 f"Deaths of {kind.fingerprint}",
-                f"{scope}: {_many(kind.count, 'letter')}: {plain(kind.title, 120)}",
+                f"{scope}: {counted(kind.count, 'letter')}: {plain(kind.title, 120)}",
                 bars,
             )
         yield _sample(kind, queue)
@@ -230,7 +227,7 @@ def end_of(traceback: str, lines: int = 20, chars: int = 4000) -> str:
 def _activity(activity: Activity | None, window: Window, scope: str) -> Iterator[Block | None]:
     if activity is None:
         return
-    told = f"{scope}: {_many(activity.records, 'attempt')}, as history has them up to {_time(activity.until)}"
+    told = f"{scope}: {counted(activity.records, 'attempt')}, as history has them up to {_time(activity.until)}"
     outcomes = [Series(name, spans, _COLOURS[name]) for name, spans in activity.outcomes.items()]
     yield Figure("Attempts over time", told, _time_plot(window, "bars", "attempts", outcomes))
     colours: dict[str, Colour] = {"p50": "s1", "p95": "s3", "p99": "bad"}
@@ -309,7 +306,10 @@ def _cost(cost: Measured | None) -> Iterator[Block | None]:
         (each.purpose.value, each.verb, each.requests_per_s, each.usd_an_hour, each.usd_a_month)
         for each in bill.charges
     ]
-    rows.append(("all", "", sum(rate.per_second for rate in cost.rates), bill.usd_an_hour, bill.usd_a_month))
+    rows.append(("all", "", sum(each.requests_per_s for each in bill.charges), bill.usd_an_hour, bill.usd_a_month))
+    for look in cost.watching[:1]:
+        asked = sum(each.requests_per_s for each in look.charges)
+        rows.append(("beside it: the operator's looks", "", asked, look.usd_an_hour, look.usd_a_month))
     columns = ("purpose", "verb", "requests a second", "$ an hour", "$ a month")
     yield table("Cost, as measured", scope, columns, rows)
     purposes = {name.value: usd for name, usd in bill.by_purpose().items() if usd > 0}

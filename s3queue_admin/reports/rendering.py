@@ -21,7 +21,15 @@ WIDTH: Final = 240
 """Longer texts of strangers are cut in cells."""
 _LONG: Final = 800
 """And elsewhere."""
-_SPECIAL = re.compile(r"[\\`*_{}\[\]#~!]|[|<>&@$]|(?<=[A-Za-z]):(?=/)|(?<=[Ww]{3})\.")
+_SPECIAL = re.compile(
+    r"[`\[|<]"
+    r"|\\(?=[!-/:-@\[-`{-~]|$)"  # before letters a backslash is itself, as in \x1b and C:\Users
+    r"|(?<!\s)[*~]|[*~](?!\s)|(?<![^\W_])_|_(?![^\W_])"  # 5 * 3 and snake_case are no emphasis
+    r"|&(?=#?\w+;)|\$(?!\d)|@(?=\w)|#(?=#*\s*$)|^#"
+    r"|(?<=\{)[{%:#]|(?<=[A-Za-z]):(?=/)|(?<=[Ww]{3})\."  # templates; what GitHub takes for an address
+)
+_WRITTEN: Final = {"<": "&lt;", "&": "&amp;", "$": "&#36;", "@": "`@`"}
+"""Where a backslash would not do. GitHub looks for mail addresses and names in text that it has read: code is left alone."""
 _FENCE = re.compile(r"`{3,}")
 
 
@@ -117,8 +125,7 @@ def markdown(text: str) -> str:
 
 
 def _replaced(match: re.Match[str]) -> str:
-    found = match[0]
-    return f"\\{found}" if found in r"\`*_{}[]#~!" else f"&#{ord(found)};"
+    return _WRITTEN.get(match[0]) or f"\\{match[0]}"
 
 
 def fenced(text: str) -> Made:

@@ -19,6 +19,7 @@ from s3queue_admin.actions.undoing import BACK_BEFORE, NOT_KEPT, NOT_OURS, THERE
 from s3queue_admin.filters import parse
 from tests.admin.test_actions import dead, done
 from tests.admin.test_snapshot import Site
+from tests.protocol.rig import Dead, Killed, Mortal
 from tests.servers import fresh_bucket
 from tests.store.versioned import VersionedMemory
 
@@ -172,6 +173,39 @@ def test_a_purge_of_many_is_undone_whole(kept: Site) -> None:
     assert queue.stats().dead == 0
     assert len(undo(queue, result.audit).apply().done) == 1200
     assert queue.stats().dead == 1200
+
+
+@pytest.mark.parametrize("ends", [Dead, Mortal], ids=["killed", "interrupted"])
+@pytest.mark.parametrize("verb", ["discard", "purge"])
+def test_a_discard_that_was_killed_anywhere_is_undone_whole(verb: str, ends: type[Mortal]) -> None:
+    dies_at, over = 0, False
+    while not over:
+        dies_at += 1
+        for after in (False, True):
+            site = Site()
+            site.store = VersionedMemory(site.clock)
+            queue = site.queue()
+            ids = dead(queue, "a", "b", "c")
+            site.clock.advance(100)
+            queue.dlq.replay(ids[2])
+            store = ends(site.store)
+            mine = Queue("jobs", store=store, clock=site.clock, probe=False)
+            made = plan(mine, verb, ids[:2] if verb == "discard" else None)
+            store.calls, store.dies_at, store.after = 0, dies_at, after
+            try:
+                made.apply()
+                over = True
+            except Killed:
+                pass
+            site.clock.advance(30)
+            queue.connect().lanes.all()[0].sweeper.sweep()
+            site.clock.advance(40)  # its lock ends
+            entries = list(audit(queue))
+            gone = 2 - queue.stats().dead
+            back = undo(queue, entries[0].id).apply().done if entries else ()
+            assert (len(back), queue.stats().dead) == (gone, 2), (dies_at, after)
+            assert done(queue) == ["c"]
+            assert not any(undo(queue, entry.id).apply().done for entry in entries[:1])
 
 
 def test_only_what_the_action_took_away_is_put_back(kept: Site) -> None:

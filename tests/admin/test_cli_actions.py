@@ -33,6 +33,7 @@ ACTS = (
     "delay mails --all --by 0",
     "pause orders",
     "resume orders",
+    "configure orders visibility_timeout=2m retry.cap=1h",
 )
 
 
@@ -65,6 +66,36 @@ def test_what_is_not_confirmed_is_not_done(admin: Admin, url: str) -> None:
         assert "Give --yes" in result.stderr
     assert (stats(url)["dead"], stats(url)["processing"], stats(url)["pending"]) == (3, 1, 1)
     assert admin("audit", "--url", url).stdout == "Nothing was done.\n"
+
+
+def test_settings_are_shown_changed_and_taken_back(admin: Admin, url: str) -> None:
+    fill(url)
+
+    def shown() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(admin("configure", "orders", "--url", url, "-o", "json").stdout)
+        return found
+
+    before = shown()
+    assert (
+        before | {"visibility_timeout": 30, "max_attempts": 1, "lanes": 1, "retry.cap": 300, "results": False} == before
+    )
+    assert "visibility_timeout  30s" in admin("configure", "orders", "--url", url).stdout
+    assert "would be configured  orders" in admin("configure", "orders", "lanes=4", "--dry-run", "--url", url).stdout
+    assert admin("configure", "orders", "lanes=4", "--url", url).exit_code == 6
+    assert shown() == before
+    words = ("visibility_timeout=2m", "lanes=auto", "retry.cap=1h", "results=yes", "max_attempts=1")
+    done = admin("configure", "orders", *words, "--yes", "--reason", "slow", "--url", url, "-o", "json")
+    assert "visibility_timeout: 30s → 2m" in done.stderr
+    assert "lanes: 1 → auto" in done.stderr
+    assert "max_attempts" not in done.stderr  # it is so already
+    assert shown() == before | {"visibility_timeout": 120, "lanes": "auto", "retry.cap": 3600, "results": True}
+    (entry,) = json.loads(admin("audit", "orders", "--url", url, "-o", "json").stdout)
+    assert (entry["verb"], entry["reason"], entry["after"]["visibility_timeout_ms"]) == ("configure", "slow", 120_000)
+    assert entry["options"]["retry"] == {"base_ms": 1000, "cap_ms": 3_600_000, "factor": 2.0, "jitter": 0.5}
+    again = admin("configure", "orders", *words, "--url", url)
+    assert (again.exit_code, "Nothing changes" in again.stderr) == (0, True)
+    assert admin("undo", "orders", json.loads(done.stdout)["audit"], "--yes", "--url", url).exit_code == 0
+    assert shown() == before
 
 
 def test_a_dry_run_counts_and_prices_what_would_be_done(admin: Admin, url: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ import click
 import pytest
 
 import s3queue_admin
-from s3queue import Queue, StoreRefused
+from s3queue import InvalidInput, NotFound, Queue, StoreRefused
 from s3queue.clock import SystemClock
 from s3queue.devserver import free_ports
 from s3queue.store.memory import MemoryStore
 from s3queue.store.port import OVERWRITE, Object, Page
+from s3queue_admin import NoQueue, doctor, fsck, messages_frame, report
 from s3queue_admin import bucket as bucket_module
 from s3queue_admin.cli.commands import cli
 from tests.admin.conftest import Admin, fill
@@ -56,6 +59,15 @@ GUIDE = (ROOT / "docs/operator.md").read_text("utf-8")
         ("ls orders order:1", "payload.order"),
         ("ls orders -state:dead", "comes after --, or say NOT"),
         ("--bucket prod status", "behind the command"),
+        ("configure orders visibilty=1", "Did you mean 'visibility_timeout'?"),
+        ("configure orders results=maybe --yes", "results cannot be 'maybe'"),
+        ("configure orders result_ttl=long --yes", "result_ttl cannot be 'long': for how long: 7d."),
+        ("configure orders lanes=0 --yes", "Use 1 to 256 lanes"),
+        ("configure orders lanes=2 order=strict --yes", "has one lane"),
+        ("configure orders retry.cap=1ms --yes", "retry.cap cannot be '1ms'"),
+        ("configure orders retry.factor=0 --yes", "is not a backoff"),
+        ("configure orders lanes", "is not a new NAME=VALUE"),
+        ("configure orders lanes=1 lanes=2", "is not a new NAME=VALUE"),
     ],
 )
 def test_bad_input_is_told_and_nothing_is_written(admin: Admin, url: str, command: str, told: str) -> None:
@@ -67,13 +79,81 @@ def test_bad_input_is_told_and_nothing_is_written(admin: Admin, url: str, comman
     assert Queue.from_url(f"{url}/orders").stats().as_dict() | {"at_ms": 0, "oldest_age_s": 0} == before
 
 
-def test_a_place_that_is_not_said_or_is_a_queue_itself(admin: Admin, url: str) -> None:
+def test_a_place_that_is_not_said(admin: Admin) -> None:
+    for command in ("status", "ls orders", "doctor"):
+        result = admin(*command.split())
+        assert (result.exit_code, result.stdout) == (2, ""), command
+        assert "Give --bucket or --url" in result.stderr
+
+
+SEEING = (
+    "status", "status orders", "watch", "ls orders", "doctor", "doctor --write", "doctor orders", "fsck orders", "report",
+    "report orders", "stuck list orders", "audit", "workers", "locks orders", "export letters orders", "dlq groups orders",
+    "cost measured orders", "replay orders --all --yes", "pause orders", "configure orders", "tui --once",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_the_url_of_a_queue_is_told_from_that_of_a_bucket(admin: Admin, url: str, folder: Path, kind: str) -> None:
+    place = url if kind == "memory" else f"{folder.as_uri()}/b"
+    fill(place)
+    before = sorted(folder.rglob("*"))
+    for command in SEEING:
+        for words in ([*command.split(), "--url", f"{place}/orders"], [*command.split(), "--url", f"{place}/orders/"]):
+            result = admin(*words)
+            assert (result.exit_code, result.stdout) == (2, ""), words
+            assert f"which is then {place}, and name the queue: orders." in result.stderr, words
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_stranger_s_queue_json_does_not_make_a_queue_of_a_bucket(admin: Admin, url: str) -> None:
+    fill(f"{url}/all")
+    store = Queue.from_url(f"{url}/all/orders").connect().store
+    store.put("all/queue.json", b'{"jobs": []}', OVERWRITE)
+    assert [row["queue"] for row in json.loads(admin("status", "--url", f"{url}/all", "-o", "json").stdout)] == [
+        "mails",
+        "orders",
+    ]
+
+
+ON_A_QUEUE = (
+    "status", "watch", "ls", "dlq list", "dlq groups", "dlq purge --yes", "stuck list", "stuck reset --older-than 5m --yes",
+    "fsck", "report", "audit", "workers", "tickets", "locks", "schedules", "cost measured", "export history", "pause",
+    "resume", "purge --yes", "replay --all --yes", "cancel --all --yes", "configure", "configure lanes=2 --yes", "tui --once",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ON_A_QUEUE)
+def test_a_queue_that_is_not_there_is_told_with_the_nearest(admin: Admin, url: str, command: str) -> None:
     fill(url)
-    for command in ("status", "ls orders"):
-        for place, told in ((("--url", f"{url}/orders"), "Leave its name off --url"), ((), "Give --bucket or --url")):
-            result = admin(*command.split(), *place)
-            assert (result.exit_code, result.stdout) == (2, ""), (command, place)
-            assert told in result.stderr
+    words = command.split()
+    at = 2 if words[0] in ("dlq", "stuck", "cost", "export") else 1
+    result = admin(*words[:at], "order", *words[at:], "--url", url)
+    assert (result.exit_code, result.stdout) == (2, ""), result.stderr
+    assert f"There is no queue 'order' in {url}/. Did you mean 'orders'?" in result.stderr
+
+
+def test_a_queue_that_is_not_there_is_told_to_scripts(url: str) -> None:
+    fill(url)
+    with s3queue_admin.Bucket(url=url) as bucket:
+        asked: list[Callable[[str], Any]] = [
+            bucket.inspect,
+            bucket.queue,
+            lambda name: fsck(bucket, name),
+            lambda name: report(bucket, name),
+            lambda name: messages_frame(bucket, name),
+        ]
+        for ask in asked:
+            with pytest.raises(NoQueue, match="Did you mean 'orders'") as refused:
+                ask("order")
+            assert (refused.value.near, refused.value.key) == ("orders", "order/queue.json")
+        assert isinstance(refused.value, NotFound)  # as who asks the engine expects
+        assert isinstance(refused.value, InvalidInput)
+        assert "Did you mean" in bucket.snapshot(["order"]).failed["order"]
+        (found,) = [each for each in doctor(bucket, "order") if each.code == "no-queue"]
+        assert "Did you mean" in found.evidence
+    with s3queue_admin.Bucket(url=f"{url}/nothing") as empty, pytest.raises(NoQueue, match="no queues at all"):
+        empty.inspect("order")
 
 
 def test_a_doctor_of_no_queues_says_so(admin: Admin, url: str) -> None:
@@ -90,9 +170,7 @@ def test_a_filter_that_cannot_be_read_is_pointed_at(admin: Admin, url: str, comm
     assert "attempts" in result.stderr
 
 
-def test_an_endpoint_that_does_not_answer(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+def test_an_endpoint_that_does_not_answer(admin: Admin, aws_keys: None) -> None:  # noqa: ARG001 - set up after admin
     place = ("--bucket", "prod", "--endpoint-url", f"http://127.0.0.1:{free_ports(1)[0]}", "--connect-timeout", "0.1")
     for command in ("status", "ls jobs", "audit"):
         result = admin(*command.split(), *place)
@@ -177,6 +255,8 @@ def test_queues_and_filters_are_completed(url: str) -> None:
     assert complete(f"ls --url {url} orders queue:m") == ["queue:mails"]
     assert "attempts>=" in complete("dlq list orders att")
     assert complete("cost estimate messages_") == ["messages_per_s="]
+    assert complete("configure orders hist") == ["history=", "history_ttl="]
+    assert complete("configure orders order=s") == ["order=strict", "order=strict-group"]
     assert complete("ls --bucket NOT/A/BUCKET or") == []
 
 
@@ -282,3 +362,17 @@ def test_public_names_are_there_and_are_no_modules() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = s3queue_admin.nothing
     assert loaded_by("import s3queue_admin; s3queue_admin.Bucket") & HEAVY == set()
+
+
+WANTED = "Bucket, doctor, fsck, findings, plan, audit, undo, stuck, explain, recover_stuck, what_if, measured, report"
+
+
+def test_what_a_notebook_imports_are_functions_whatever_was_imported_before() -> None:
+    code = (
+        f"from s3queue_admin.cli.commands import cli; import s3queue_admin.tui; from s3queue_admin import {WANTED}\n"
+        f"print(*(callable(each) for each in ({WANTED})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=40, check=True
+    )
+    assert set(done.stdout.split()) == {"True"}

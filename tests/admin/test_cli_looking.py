@@ -12,7 +12,7 @@ import pytest
 
 from s3queue import Queue
 from s3queue_admin.cli.render import dollars, span, table
-from tests.admin.conftest import EVIL, FORMULA, Admin, fill
+from tests.admin.conftest import EVIL, FORMULA, Admin, fail, fill
 
 LOOKS = {
     "status": (0,),
@@ -141,6 +141,23 @@ def test_export_writes_a_whole_file(admin: Admin, url: str, folder: Path) -> Non
     assert admin("export", "letters", "orders", "--to", "no/such/x.csv", "--url", url).exit_code == 1
     assert admin("export", "letters", "orders", "--columns", "ID", "--url", url).exit_code == 2
     assert admin("export", "workers", "orders", "age>1m", "--url", url).exit_code == 2
+
+
+def test_an_export_of_a_history_that_is_not_kept_says_so(admin: Admin, url: str, folder: Path) -> None:
+    fill(url)
+    for more in ((), ("--to", "h.csv")):
+        nothing = admin("export", "history", "orders", *more, "--url", url)
+        assert nothing.exit_code == 0
+        assert "'orders' keeps no history: `s3queue-admin configure orders history=true`" in nothing.stderr
+    assert (folder / "h.csv").read_text().startswith("queue,")  # whole, without rows
+    Queue.from_url(f"{url}/orders").configure(history=True)
+    with Queue.from_url(f"{url}/orders") as queue:
+        queue.process_once(fail)
+    kept = admin("export", "history", "orders", "--url", url)
+    assert (len(kept.stdout.splitlines()), kept.stderr) == (1, "")
+    early = admin("export", "history", "orders", "--until", "1d", "--url", url)
+    assert (early.exit_code, early.stdout) == (0, "")
+    assert "No attempt ended in that time" in early.stderr
 
 
 def test_watch_has_one_header_and_rates(admin: Admin, url: str) -> None:

@@ -23,10 +23,11 @@ from s3queue.presets import PRESETS
 from s3queue.runtime.tuning import Tuning
 from s3queue.store.port import CREATE, Page
 from s3queue.store.s3 import S3Store
+from s3queue_admin.actions import plan
 from s3queue_admin.bucket import Bucket
+from s3queue_admin.checkup import doctor
 from s3queue_admin.deploy import ROLES, lifecycle, manifests, policy
-from s3queue_admin.doctor import doctor
-from s3queue_admin.fsck import fsck
+from s3queue_admin.invariants import fsck
 from tests.store.faulty import Wrapper
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,9 +125,12 @@ def test_bad_options_are_refused(options: dict[str, Any]) -> None:
     assert error.value.remedy
 
 
-def test_the_wheel_has_the_templates() -> None:
+def test_the_wheel_has_every_file_of_both_packages() -> None:
     included = {file.distribution_path for file in WheelBuilder(str(ROOT)).recurse_included_files()}
-    assert "s3queue_admin/deploy/templates/workers.yaml.j2" in included
+    files = [path for package in ("s3queue", "s3queue_admin") for path in (ROOT / package).rglob("*") if path.is_file()]
+    names = {path.relative_to(ROOT).as_posix() for path in files if path.parent.name != "__pycache__"}
+    assert {"s3queue/py.typed", "s3queue_admin/py.typed", "s3queue_admin/cost/prices.toml"} <= names
+    assert names <= included
 
 
 # -- policies --
@@ -276,7 +280,7 @@ def test_an_operator_can_repair_and_not_wreck_the_books(account: Account) -> Non
     queue.pause()
     queue.resume()
     queue.configure(max_attempts=7)
-    queue.dlq.replay([dead(queue)])
+    assert plan(queue, "replay", dead(queue), payload="mended").apply(reason="tests").exit_code == 0
     queue.schedule("s", cron="0 * * * *", payload=1)
     assert queue.unschedule("s")
     account.queue("worker").lock("held", ttl=60, renew=False).acquire()
@@ -359,13 +363,8 @@ def test_bad_names_make_no_policy(arguments: tuple[str, ...], options: dict[str,
 # -- rules --
 
 
-def test_the_lifecycle_rules_are_taken_by_s3_and_satisfy_the_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (
-        ("AWS_ACCESS_KEY_ID", "k"),
-        ("AWS_SECRET_ACCESS_KEY", "s"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-    ):
-        monkeypatch.setenv(name, value)
+@pytest.mark.usefixtures("aws_keys")
+def test_the_lifecycle_rules_are_taken_by_s3_and_satisfy_the_doctor() -> None:
     with mock_aws(), Bucket("prod") as bucket:
         client = boto3.client("s3")
         client.create_bucket(Bucket="prod")

@@ -13,7 +13,7 @@ from s3queue import InvalidName, StoreRefused, StoreUnavailable, Worker
 from s3queue.store.port import CREATE, OVERWRITE, Object, Page, PutMode, Store
 from s3queue.store.rules import LifecycleRule
 from s3queue_admin.bucket import Bucket
-from s3queue_admin.doctor import doctor
+from s3queue_admin.checkup import doctor
 from tests.admin.test_snapshot import Site, fail
 from tests.queue.clocks import ManualClock
 from tests.store.faulty import Wrapper
@@ -210,13 +210,8 @@ def test_bad_names_and_queues_that_cannot_be_read(clinic: Clinic) -> None:
     assert found == {("newer-format", "broken"), ("corrupt", "torn")}
 
 
-def test_rules_are_read_from_s3(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (
-        ("AWS_ACCESS_KEY_ID", "k"),
-        ("AWS_SECRET_ACCESS_KEY", "s"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-    ):
-        monkeypatch.setenv(name, value)
+@pytest.mark.usefixtures("aws_keys")
+def test_rules_are_read_from_s3() -> None:
     with mock_aws(), Bucket("prod") as bucket:
         client = boto3.client("s3")
         client.create_bucket(Bucket="prod")

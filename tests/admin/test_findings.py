@@ -21,9 +21,9 @@ from s3queue.protocol.census import Stats
 from s3queue.protocol.locks import LockInfo
 from s3queue.protocol.schedules import Schedule
 from s3queue.store.port import CREATE
-from s3queue_admin import findings as module
+from s3queue_admin import judging as module
 from s3queue_admin.catalogue import KINDS, MAX_KEYS, TROUBLESHOOTING
-from s3queue_admin.findings import findings
+from s3queue_admin.judging import findings
 from s3queue_admin.picture import Books, show_lane, show_workers
 from s3queue_admin.snapshot import Problem, QueueSnapshot, Rates, Span
 from tests.admin.test_snapshot import Site
@@ -121,6 +121,7 @@ TROUBLES: dict[str, Callable[[], QueueSnapshot]] = {
     "lease-lost-alive": lambda: snapshot(ticket(rescues=(lost("w1", 90_000),))),
     "poison": lambda: snapshot(ticket(rescues=(lost("w8", 90_000), lost("w9", 40_000)))),
     "dead-letters": lambda: snapshot(stats=stats(dead=3), spans={"dead": Span(3, at(9_000_000), at(8_000_000))}),
+    "dlq-grown": lambda: snapshot(stats=stats(dead=3), spans={"dead": Span(3, at(9_000_000), at(600_000))}),
     "dlq-growing": lambda: snapshot(stats=stats(dead=3), spans={"dead": Span(3, at(9_000_000), at(10_000))}),
     "failing": lambda: snapshot(stats=stats(completed=70, failed=30)),
     "missing": lambda: snapshot(stats=stats(missing=1)),
@@ -189,6 +190,26 @@ def test_changes_are_judged_against_an_earlier_snapshot() -> None:
     assert findings(running, before) == ()
 
 
+@pytest.mark.parametrize(
+    ("ago_s", "code", "severity", "told"),
+    [
+        (10, "dlq-growing", "warning", "(0:00:10 ago)."),
+        (61, "dlq-grown", "warning", "(0:01:01 ago)."),
+        (3500, "dlq-grown", "warning", "(0:58:20 ago)."),
+        (3600, "dead-letters", "info", "(1:00:00 ago)."),
+        (200_000, "dead-letters", "info", "(2 days, 7:33:20 ago)."),
+    ],
+)
+def test_deaths_are_told_with_their_age_and_matter_less_as_they_grow_old(
+    ago_s: int, code: str, severity: str, told: str
+) -> None:
+    span = Span(1, at(ago_s * 1000), at(ago_s * 1000))
+    (found,) = findings(snapshot(stats=stats(dead=1), spans={"dead": span}))
+    assert (found.code, found.severity) == (code, severity)
+    assert found.evidence.startswith("1 dead letter, the first of 2025-06-")
+    assert found.evidence.endswith(told)
+
+
 def test_the_worst_comes_first_and_many_keys_are_counted_and_cut() -> None:
     many = tuple(Problem("foreign", f"k{number}", "it is none of s3queue's") for number in range(1000))
     seen = findings(snapshot(problems=many, stats=stats(missing=1), settings=Settings(probed_at_ms=1, results=True)))
@@ -226,7 +247,7 @@ def test_a_real_queue_tells_its_troubles(site: Site) -> None:
     assert codes.keys() == {"newer-format", "foreign", "dlq-growing", "stalled", "worker-unlisted"}
     assert codes["newer-format"].keys == (queue.root + "workers/w.json",)
     queue.pause()
-    site.clock.advance(700)
+    site.clock.advance(3600)
     later = {found.code for found in site.bucket.inspect("jobs", fresh=True).findings}
     assert {"paused-backlog", "dead-letters"} <= later
 

@@ -18,8 +18,8 @@ from s3queue.ids import SeededIds
 from s3queue.store.memory import MemoryStore
 from s3queue.store.port import OVERWRITE, Page, fetch
 from s3queue_admin.bucket import Bucket
-from s3queue_admin.fsck import FsckReport, fsck
-from s3queue_admin.fsck.scan import MOST
+from s3queue_admin.invariants import FsckReport, fsck
+from s3queue_admin.invariants.scan import MOST
 from tests.admin.test_snapshot import Site, verbs
 from tests.store.faulty import Wrapper
 

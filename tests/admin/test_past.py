@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from s3queue import InvalidSetting, NotFound, Queue, StoreRefused
+from s3queue.cli import keeping
 from s3queue.clock import to_datetime
 from s3queue.devserver import MiniStack
 from s3queue.store.memory import MemoryStore
@@ -21,9 +22,10 @@ from s3queue.store.port import CREATE, Entry, Replace, walk
 from s3queue.store.versions import ObjectVersion, Place, VersionPage
 from s3queue_admin import frames
 from s3queue_admin.bucket import Bucket
+from s3queue_admin.checkup import doctor
+from s3queue_admin.cli import options
 from s3queue_admin.cli.commands import cli
-from s3queue_admin.doctor import doctor
-from s3queue_admin.fsck import fsck
+from s3queue_admin.invariants import fsck
 from s3queue_admin.past import Past, Seen, newest_ms
 from tests.admin.test_snapshot import fail
 from tests.queue.clocks import ManualClock, eventually
@@ -140,6 +142,43 @@ def test_times_that_are_not_kept_are_refused() -> None:
         plain.bucket(plain.times[0]).inspect("jobs")
 
 
+@pytest.mark.parametrize(
+    ("at", "code", "told"),
+    [
+        ("2h ago", 0, ""),
+        ("2h", 0, ""),
+        ("2025-06-15T15:06:40", 0, "as of 2025-06-15 15:06:40 UTC"),  # without a zone it is UTC
+        ("2025-06-15T17:06:40+02:00", 0, "as of 2025-06-15 15:06:40 UTC"),
+        ("2025-06-15 15:06:40Z", 0, "as of 2025-06-15 15:06:40 UTC"),
+        ("9d", 6, "the oldest was written at 2025-06-15 15:06:40 UTC"),
+        ("0001-01-01", 6, "the oldest was written at"),
+        (
+            "2025-06-15T20:06:40",
+            2,
+            "the store's time is 2025-06-15 18:06:40 UTC. Use a time that is past; one without a zone",
+        ),
+        ("9999-12-31T23:59-14:00", 2, "at is"),
+        ("yesterday", 2, "neither a time (UTC, or with its zone) like"),
+        ("2025-06-31", 2, "neither a time"),
+        ("", 2, "neither a time"),
+    ],
+)
+def test_each_way_to_say_when(monkeypatch: pytest.MonkeyPatch, at: str, code: int, told: str) -> None:
+    kept = Kept()
+    kept.queue(probe=False).enqueue(1)
+    kept.clock.advance(3 * 3600)
+    monkeypatch.setattr(keeping, "SystemClock", lambda: kept.clock)
+    monkeypatch.setattr(
+        options,
+        "Bucket",
+        lambda *_, **more: Bucket(store=kept.store, clock=kept.clock, url="memory://x", at=more["at"]),
+    )
+    done = CliRunner().invoke(cli, ["status", "--url", "memory://x", "--at", at])
+    assert done.exit_code == code, (done.output, done.exception)
+    assert told in done.output
+    assert (done.stdout == "") == bool(code)
+
+
 class Expiring(VersionedMemory):
     """A bucket whose rule has ended the versions written before a time, unless they are the latest."""
 
@@ -224,10 +263,9 @@ def test_listings_are_read_a_page_at_a_time_and_the_memory_is_bounded() -> None:
         )  # nothing was asked for that S3 would refuse, as it does the mark of a deletion
 
 
-def test_over_http_a_bucket_with_versions_is_shown_as_it_was(ministack: MiniStack, monkeypatch: Any) -> None:
+@pytest.mark.usefixtures("aws_keys")
+def test_over_http_a_bucket_with_versions_is_shown_as_it_was(ministack: MiniStack) -> None:
     bucket = fresh_bucket(ministack)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ministack.access_key_id)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", ministack.secret_access_key)
     where: dict[str, Any] = {"endpoint_url": ministack.endpoint_url, "region": ministack.region}
     client = boto3.client("s3", endpoint_url=ministack.endpoint_url, region_name=ministack.region)
     store = open_store(ministack, bucket)
@@ -304,6 +342,15 @@ def test_a_copy_is_read_as_it_is_at_the_newest_time_found_in_it(tmp_path: Path) 
     assert files(tmp_path / "copy") == before  # not even the embedded store's own folders
     with Bucket(url=url, at=last + timedelta(hours=2)) as later:
         assert later.inspect("jobs").stats.oldest_age_s == 7200
+    with Bucket(url=url, at=last - timedelta(seconds=1)) as early, pytest.raises(StoreRefused) as refused:
+        early.inspect("jobs")
+    assert refused.value.reason == "no-versions"
+    assert f"as of {last:%Y-%m-%d %H:%M:%S} UTC or later" in str(refused.value)
+    with (
+        Bucket(url=url, at=datetime.now(UTC) + timedelta(days=1)) as coming,
+        pytest.raises(InvalidSetting, match="past"),
+    ):
+        coming.inspect("jobs")
 
 
 def test_every_reading_command_works_on_a_copy_and_the_others_refuse(tmp_path: Path) -> None:
@@ -343,10 +390,17 @@ def test_a_folder_in_which_queues_live_is_shown_as_it_is_now_and_its_copy_by_req
     with Bucket(url=(tmp_path / "live").as_uri()) as live:
         assert live.at is None
         assert live.queue("jobs", write=True).count("pending") == 1
-    shutil.copytree(tmp_path / "live", tmp_path / "copy")
-    at = datetime.now(UTC) + timedelta(days=1)
-    with Bucket(url=(tmp_path / "copy").as_uri(), at=at) as bucket:
-        assert bucket.inspect("jobs").stats.oldest_age_s > 86_000
+    before = files(tmp_path)
+    for at in ("1m", "2030-01-01", "2001-01-01"):
+        done = CliRunner().invoke(cli, ["status", "--url", (tmp_path / "live").as_uri(), "--at", at])
+        assert (done.exit_code, done.stdout) == (6, ""), done.stderr
+        assert "is in use, and keeps no earlier versions" in done.stderr
+        assert "without .locks and .tmp" in done.stderr
+    assert files(tmp_path) == before
+    shutil.copytree(tmp_path / "live", tmp_path / "copy", ignore=shutil.ignore_patterns(".locks", ".tmp"))
+    with Bucket(url=(tmp_path / "copy").as_uri()) as bucket:
+        assert bucket.at is not None
+        assert bucket.inspect("jobs").stats.pending == 1
 
 
 def test_the_time_of_a_copy_is_never_a_stranger_s() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cmarkgfm import github_flavored_markdown_to_html
+from cmarkgfm.cmark import Options
 from hatchling.builders.wheel import WheelBuilder
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,6 +28,8 @@ from s3queue_admin.reports import gather, report, write_up
 from s3queue_admin.reports.facts import SPANS, Percentiles, Window
 from s3queue_admin.reports.layout import end_of
 from s3queue_admin.reports.plots import HEIGHT, RankPlot, Series, TimePlot, lines_of, svg
+from s3queue_admin.reports.rendering import markdown
+from s3queue_admin.text import plain
 from tests.admin.test_past import copied
 from tests.admin.test_snapshot import Site
 
@@ -46,6 +50,7 @@ class Element(HTMLParser):
         self.found: list[tuple[str, dict[str, str | None]]] = []
         self.texts: dict[str, list[str]] = {}
         self._open: list[str] = []
+        self.everything = ""
         self.feed(page)
         self.close()
         assert self._open == [], "an element is not closed"
@@ -65,6 +70,7 @@ class Element(HTMLParser):
         assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
+        self.everything += data
         for tag in set(self._open):
             self.texts[tag][-1] += data
 
@@ -138,7 +144,7 @@ def test_a_report_tells_when_it_began_and_of_what(busy: Busy) -> None:
     found = cells(page, "Dead letters by error")
     assert found[0][1:4] == [
         "3",
-        "NonRetriable: mailbox &#60;n&#62; is full, password=\\[redacted\\]",
+        "NonRetriable: mailbox &lt;n> is full, password=\\[redacted]",
         f"{deaths.first_at:%Y-%m-%d %H:%M:%S} UTC",
     ]
     assert [row[1] for row in found] == ["3", "1"]
@@ -261,7 +267,7 @@ def test_one_queue_that_cannot_be_read_does_not_keep_the_others_from_being_told(
     assert (deaths.within, deaths.read, deaths.unread, deaths.after) == (4, 3, 1, 1)
     assert to_ms(facts.window.since) <= at_ms
     page = write_up(facts, format="markdown")
-    assert "1 dead letters of the window could not be read" in page
+    assert "1 dead letter of the window could not be read" in page
     assert "broken" in page
 
 
@@ -360,7 +366,8 @@ def test_nothing_in_a_bucket_becomes_markup_in_markdown(hostile: Bucket) -> None
     tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(page)
     inline = [child for token in tokens for child in token.children or ()]
     kinds = {token.type for token in (*tokens, *inline)}
-    assert not kinds & {"html_block", "html_inline", "link_open", "image", "code_inline", "code_block", "em_open"}
+    assert not kinds & {"html_block", "html_inline", "link_open", "image", "code_block", "em_open"}
+    assert {token.content for token in inline if token.type == "code_inline"} == {"@"}
     headings = [after.content for token, after in pairwise(tokens) if token.type == "heading_open"]
     assert len(headings) == 4  # title, queues, attention, the queue
     strong = [after.content for token, after in pairwise(inline) if token.type == "strong_open"]
@@ -368,10 +375,72 @@ def test_nothing_in_a_bucket_becomes_markup_in_markdown(hostile: Bucket) -> None
     fences = [token for token in tokens if token.type == "fence"]
     assert {token.info for token in fences} == {"text"}
     assert any("EVIL" in token.content for token in fences)
-    assert not re.search(r"https?://|(?<![\w&;])www\.|@evil|(?<!&#36;)\$EVIL", _outside_fences(page, fences))
+    assert not re.search(r"https?://|(?<![\w&;])www\.|@evil|\$EVIL", _outside_fences(page, fences))
+    on_github = Element(github_flavored_markdown_to_html(page, Options.CMARK_OPT_UNSAFE))
+    assert {tag for tag, _ in on_github.found} <= {*("h1", "h2", "p", "strong", "ul", "li", "pre", "code"), *GRID}
+    assert {name for _, attributes in on_github.found for name in attributes} <= {"lang", "align"}
     for head, *rows in _tables(tokens):
         assert all(len(row) == len(head) for row in rows)
     assert any(token.type == "text" and "EVIL<script>" in token.content for token in inline)
+
+
+GRID = ("table", "thead", "tbody", "tr", "th", "td")
+
+
+def read_by(reader: str, text: str) -> list[Element]:
+    """What a reader of Markdown makes of a text in a cell, in a paragraph, in strong letters and in a heading."""
+    forms = (f"| {text} | b |\n| --- | --- |\n| {text} | b |", f"Note: {text}", f"**{text}** (x)", f"# {text}")
+    if reader == "github":
+        return [Element(github_flavored_markdown_to_html(form, Options.CMARK_OPT_UNSAFE)) for form in forms]
+    rules = {"commonmark": MarkdownIt("commonmark").enable("table"), "gfm": MarkdownIt("gfm-like")}[reader]
+    if rules.linkify is not None:
+        rules.linkify.set({"fuzzy_link": False, "fuzzy_email": True})
+    return [Element(rules.render(form)) for form in forms]
+
+
+SCRAPS = st.lists(
+    st.one_of(
+        st.sampled_from([
+            *r"\`*_{}[]()#+-.!|<>~&@$:/='^%", " ", "  ", "a", "1", "é", "x_y", "a@b.com", "http://x.com", "www.x.com", "&lt;",
+            "&#64;", "<b>", "[x](javascript:alert(1))", "![x](y)", "``", "**", "~~", "\n", "\\|", "{{", "# ", "<!--",
+            "mailto:a@b.de", "https://a.de/b?c=1&d=2",
+        ]),
+        st.text(max_size=3),
+    ),
+    max_size=8,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("reader", ["github", "commonmark", "gfm"])
+@settings(max_examples=300, deadline=None)
+@given(SCRAPS)
+def test_a_text_is_read_as_just_that_text(reader: str, scraps: list[str]) -> None:
+    text = "".join(scraps)
+    for element in read_by(reader, markdown(text)):
+        assert {tag for tag, _ in element.found} <= {"h1", "p", "strong", "code", *GRID}, text
+        assert set(element.texts.get("code", ())) <= {"@"}
+        shown = "".join("".join(plain(text).split()))
+        assert "".join(element.everything.split()).count(shown) >= 1, (text, markdown(text), element.everything)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "max_attempts of user_id=42 is 5 * 3 (line #3), 100 %",
+        'payload: {"user_id": 7, "tags": ["a"], "x": {"y": null}}'.replace("[", "").replace("]", ""),
+        r"C:\Users\me: \x1b, \u202e -> it's done!",
+        "costs $0.0012 & more; 12:30:05 UTC, a/b/c.py, about ~ 5 s",
+        "e-mail_jobs: KeyError('order')",
+    ],
+)
+def test_ordinary_text_stays_readable_in_markdown(text: str) -> None:
+    assert markdown(text) == text
+
+
+def test_what_could_be_markup_is_written_so_that_it_is_none() -> None:
+    assert markdown("a | b <c> [d](e) *f* `g` h@i.j k&amp;l {{m}} http://n") == (
+        r"a \| b &lt;c> \[d](e) \*f\* \`g\` h`@`i.j k&amp;amp;l {\{m}} http\://n"
+    )
 
 
 def _outside_fences(page: str, fences: list[Any]) -> str:

@@ -11,7 +11,7 @@ from s3queue import InvalidInput, InvalidName, LeaseLost, Queue
 from s3queue.core.presence import Presence, encode_presence
 from s3queue.store.port import OVERWRITE
 from s3queue_admin.actions import audit
-from s3queue_admin.stuck import explain, recover_stuck, stuck
+from s3queue_admin.stalls import explain, recover_stuck, recovery, stuck
 from tests.admin.test_actions import dead, done
 from tests.admin.test_snapshot import Site
 
@@ -134,7 +134,7 @@ def test_why_a_queue_does_not_get_on(site: Site) -> None:
     assert codes(queue) == ["no-coordinator"]
     queue.pause()
     assert codes(queue) == ["paused-backlog", "no-coordinator"]
-    assert "1 messages wait" in stuck(queue)[0].evidence
+    assert "1 message waits" in stuck(queue)[0].evidence
 
 
 # -- recover --
@@ -193,6 +193,22 @@ def test_what_dead_workers_left_behind_is_taken_before_its_lease_ends(site: Site
     b.ack()
     with pytest.raises(LeaseLost):
         a.ack()
+
+
+def test_what_is_stuck_for_less_than_the_limit_is_told(site: Site) -> None:
+    queue = site.queue()
+    queue.enqueue_many(["a", "b"])
+    holder(site, "w1")
+    site.clock.advance(7)
+    holder(site, "w2")
+    site.clock.advance(42.5)
+    (made,) = recovery(queue, older_than=60)
+    assert made.count == 0
+    assert made.warnings == ("2 messages more are stuck, for 12.5 s to 19.5 s, which is less than 60.0 s: 12s takes all.",)
+    (one,) = recovery(queue, older_than=15)
+    assert (one.count, "One message more is stuck, for 12.5 s," in " ".join(one.warnings)) == (1, True)
+    (all_,) = recovery(queue, older_than=12)
+    assert (all_.count, all_.warnings) == (2, ())
 
 
 @pytest.mark.parametrize("older", [-1, float("nan"), float("inf"), True, "5m", timedelta(days=-1), 1e12])

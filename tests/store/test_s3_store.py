@@ -258,10 +258,8 @@ def test_a_bucket_is_created_once(ministack: MiniStack) -> None:
     assert caught.value.reason == "rejected"
 
 
-def test_against_motos_mock_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
+@pytest.mark.usefixtures("aws_keys")
+def test_against_motos_mock_of_aws() -> None:
     with mock_aws():
         create_bucket("prod", region="eu-west-1")
         place = boto3.client("s3", region_name="eu-west-1").get_bucket_location(Bucket="prod")

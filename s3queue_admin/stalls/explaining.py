@@ -14,8 +14,9 @@ from s3queue.protocol.lane import Lane
 from s3queue.protocol.results import read as read_result
 from s3queue.protocol.viewing import MessageView, find
 from s3queue.queue import Queue
+from s3queue.text import counted
 from s3queue_admin.snapshot import LaneView, QueueSnapshot
-from s3queue_admin.stuck.causes import Stuck, look, span, stuck
+from s3queue_admin.stalls.causes import Stuck, look, span, stuck
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def _gone(queue: Queue, message_id: str) -> Explanation:
 def _dead(view: MessageView) -> Explanation:
     last = view.errors[-1] if view.errors else None
     count = view.message.attempts
-    why = [f"It died after {count} attempt{'s' * (count != 1)}: {view.reason or 'no reason is told'}."]
+    why = [f"It died after {counted(count, 'attempt')}: {view.reason or 'no reason is told'}."]
     why += [f"Its last error, of attempt {last.attempt} on {last.worker}: {last.type}: {last.message}"] if last else []
     why += ["Its letter is not written yet; that is done at once, or by a sweep."] if view.line else []
     since = to_datetime(view.dead_at_ms) if view.dead_at_ms else None
@@ -138,7 +139,9 @@ def _pending(view: MessageView, snapshot: QueueSnapshot, books: LaneView, held: 
         until = f" until {to_datetime(ticket.assigned_until_ms):%H:%M:%S} UTC" if ticket else ""
         why.append(f"The coordinator has set it aside for {view.assigned_to}{until}.")
     if view.rescues:
-        why.append(f"{view.rescues} claims of it ran out: it is tried apart from others, as it may end workers.")
+        why.append(
+            f"{counted(view.rescues, 'claim')} of it ran out: it is tried apart from others, as it may end workers."
+        )
     why += _group(view, ledger, now)
     why += _ahead(view, ledger, lane)
     remedy = (

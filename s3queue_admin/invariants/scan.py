@@ -12,6 +12,7 @@ from functools import partial
 from threading import Lock
 from typing import Any
 
+from s3queue.batches import batched
 from s3queue.core.codec import (
     decode_journal,
     decode_ledger,
@@ -39,9 +40,9 @@ from s3queue.core.presence import decode_presence
 from s3queue.core.settings import Settings
 from s3queue.errors import CorruptObject, NewerFormat, NotFound
 from s3queue.protocol.history import SUFFIX
-from s3queue.protocol.viewing import batched
 from s3queue.store.port import Store, fetch, walk
-from s3queue_admin.fsck.register import Register
+from s3queue.text import counted
+from s3queue_admin.invariants.register import Register
 
 LATE_MS = 120_000
 """A late arrival is ticketed by a sweep, every half minute."""
@@ -57,7 +58,10 @@ MOST = 1_000
 """How many of a code are kept."""
 _AT_ONCE = 64
 _AREAS = frozenset(
-    ("inbox", "ledger", "dlq", "results", "settled", "history", "dedup", "locks", "workers", "schedules", "audit")
+    (
+        *("inbox", "ledger", "dlq", "results", "settled", "history", "dedup", "locks", "workers", "schedules", "audit"),
+        "staged",
+    )
 )
 _DOCUMENTS = frozenset(("queue.json", "forgetting.json"))
 
@@ -167,7 +171,7 @@ class Scan:
             rule, _, what = broken.partition(": ")
             self._tell("invariant", key, f"{rule}: {what}.", rule)
         for line in lane.ledger.outbox.values():
-            if line.kind == "replay":
+            if line.is_of_letter:
                 self._replayed.add(self._keys.letter(line.source))
             if self._now - line.decided_at_ms > MOVED_MS:
                 told = f"{line.kind} of message {line.message_id}, decided {_ago(self._now - line.decided_at_ms)}."
@@ -217,7 +221,7 @@ class Scan:
             messages = self._decoded(key, lambda body, key: decode_messages(body, key, parsed, self._site.seal)) or []
             return [(messages[index].id, key) for index in _alive(lane, name) if index < len(messages)]
 
-        for some in batched(iter(names), _AT_ONCE):
+        for some in batched(names, _AT_ONCE):
             for rows in self._site.spread(read, some):
                 self._register.add_alive(rows)
 
@@ -239,7 +243,7 @@ class Scan:
         for code, some in (("ghost", ghosts), ("not-adopted", late - ghosts)):
             for name in sorted(some):
                 key = self._keys.message(lane.number, name)
-                self._tell(code, key, f"{key!r}: {count_of(name)} messages.")
+                self._tell(code, key, f"{key!r}: {counted(count_of(name), 'message')}.")
 
     def _journal(self, prefix: str) -> Iterator[frozenset[str]]:
         for key in walk(self._store, prefix):

@@ -31,6 +31,7 @@ from s3queue.core.claiming import RESCUE_MARGIN_MS
 from s3queue.core.ledger import Ticket
 from s3queue.protocol.roster import presences
 from s3queue.queue import Queue
+from s3queue.text import counted
 from s3queue_admin import picture
 from s3queue_admin.catalogue import KINDS
 from s3queue_admin.picture import Books
@@ -168,20 +169,17 @@ class _Judge:
         """Yield why the lane's messages wait, if they should not."""
         snapshot, lane, ledger = self._snapshot, self._lane, self._lane.ledger
         stats, pending = snapshot.stats, snapshot.stats.pending
+        waiting = counted(pending, "message waits", "messages wait")
         first = lane.number == 0
         since = to_ms(snapshot.taken_at) - int(stats.oldest_age_s * 1000)
         if ledger.paused and pending:
-            yield self._at(
-                "paused-backlog", f"Lane {lane.number} is paused; {pending:,} messages wait in the queue.", since
-            )
+            yield self._at("paused-backlog", f"Lane {lane.number} is paused; {waiting} in the queue.", since)
         if first and pending and not snapshot.living and stats.oldest_age_s > snapshot.settings.visibility_timeout_s:
-            told = (
-                f"{pending:,} messages wait, the oldest for {span(int(stats.oldest_age_s * 1000))}; no worker is alive."
-            )
+            told = f"{waiting}, the oldest for {span(int(stats.oldest_age_s * 1000))}; no worker is alive."
             yield self._at("no-workers", told, since)
         leads = lane.coordinator is not None and lane.coordinator.leads
         if pending and snapshot.living and not leads and stats.oldest_age_s > snapshot.settings.visibility_timeout_s:
-            told = f"{len(snapshot.living)} workers live, and none coordinates lane {lane.number}."
+            told = f"{counted(len(snapshot.living), 'worker lives', 'workers live')}, and none coordinates lane {lane.number}."
             yield self._at("no-coordinator", told, since)
         busy = any(ticket.claimed for ticket in ledger.tickets.values()) or bool(ledger.outbox)
         if busy and ledger.swept_at_ms and self._now - ledger.swept_at_ms > SWEPT_MS:

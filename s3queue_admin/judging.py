@@ -13,8 +13,10 @@ from s3queue.clock import to_ms
 from s3queue.core.cron import Timetable
 from s3queue.core.lane_count import CROWDED
 from s3queue.errors import InvalidSetting
+from s3queue.text import counted
 from s3queue_admin.catalogue import KINDS
-from s3queue_admin.snapshot import Finding, LaneView, QueueSnapshot, Severity, WorkerView
+from s3queue_admin.phrases import ago, days, few, messages_are, moment
+from s3queue_admin.snapshot import Finding, LaneView, QueueSnapshot, Severity, TicketView, WorkerView
 
 __all__ = ["Finding", "findings", "in_order"]
 
@@ -28,8 +30,8 @@ HELD = timedelta(minutes=5)
 """How long a message may be in the hands of living workers before it is long; and ten visibility timeouts, if that is more."""
 SWEPT_MS = 300_000
 """A sweep is due every half minute."""
-DYING = timedelta(minutes=10)
-"""A letter younger than this says that messages are dying now."""
+DYING, DIED = timedelta(minutes=1), timedelta(hours=1)
+"""A letter younger than the first says that messages are dying now; younger than the second, that somebody should look."""
 OUTBOX_MS = 60_000
 """Moves are carried out at once, or by a sweep within half a minute."""
 SETTLED_MS = 600_000
@@ -90,14 +92,14 @@ def _work(look: _Look) -> Iterator[Finding]:
     holders = [worker for worker in look.now.workers if worker.claimed]
     nobody = not look.now.living and not holders and not stats.paused
     if stats.pending and nobody and stats.oldest_age_s > ALONE_S:
-        yield look.found("no-workers", f"{stats.pending:,} messages are pending, no worker has a heartbeat.")
+        yield look.found("no-workers", f"{messages_are(stats.pending, 'pending')}, no worker has a heartbeat.")
     if stats.paused and stats.pending:
-        since = f", the oldest since {_time(span.oldest_at)}" if span is not None and span.oldest_at else ""
-        yield look.found("paused-backlog", f"{stats.pending:,} messages are pending{since}.")
+        since = f", the oldest since {moment(span.oldest_at)}" if span is not None and span.oldest_at else ""
+        yield look.found("paused-backlog", f"{messages_are(stats.pending, 'pending')}{since}.")
     if stats.scheduled and not stats.pending and not stats.processing:
         later = look.now.spans.get("scheduled")
-        first = f"; the first becomes visible at {_time(later.oldest_at)}" if later is not None else ""
-        yield look.found("not-visible", f"{stats.scheduled:,} messages are scheduled, none is pending{first}.")
+        first = f"; the first becomes visible at {moment(later.oldest_at)}" if later is not None else ""
+        yield look.found("not-visible", f"{messages_are(stats.scheduled, 'scheduled')}, none is pending{first}.")
 
 
 def _pace(look: _Look) -> Iterator[Finding]:
@@ -108,7 +110,7 @@ def _pace(look: _Look) -> Iterator[Finding]:
     if pace and stats.pending / pace <= DRAIN_S:
         return
     age = timedelta(seconds=round(stats.oldest_age_s))
-    told = f"The oldest of {stats.pending:,} pending messages is {age} old"
+    told = f"The oldest of {counted(stats.pending, 'pending message')} is {age} old"
     yield look.found("backlog-old", f"{told}; {pace:.2g} messages a second are completed.")
 
 
@@ -133,7 +135,7 @@ def _lanes(look: _Look) -> Iterator[Finding]:
             yield look.found("no-coordinator", f"Lane {lane.number} has none{was}.", [lane.key])
         swept_ms = look.at_ms - lane.ledger.swept_at_ms
         if lane.ledger.swept_at_ms and swept_ms > SWEPT_MS:
-            yield look.found("not-swept", f"Lane {lane.number} was swept {_ago(swept_ms)}.", [lane.key])
+            yield look.found("not-swept", f"Lane {lane.number} was swept {ago(swept_ms)}.", [lane.key])
         yield from _churn(look, lane)
 
 
@@ -157,8 +159,8 @@ def _claims(look: _Look) -> Iterator[Finding]:
     stalled = [ticket for ticket in look.now.tickets if ticket.state == "stalled"]
     if stalled:
         oldest = min(ticket.expires_at for ticket in stalled if ticket.expires_at is not None)
-        told = f"{sum(ticket.size for ticket in stalled):,} messages of {_some({ticket.worker for ticket in stalled})}"
-        yield look.found("stalled", f"{told}; the first claim ran out at {_time(oldest)}.", _lane_keys(look, stalled))
+        told = f"{_messages(stalled)} of {few({ticket.worker for ticket in stalled})}"
+        yield look.found("stalled", f"{told}; the first claim ran out at {moment(oldest)}.", _lane_keys(look, stalled))
     living = {worker.worker for worker in look.now.living}
     limit = max(HELD, 10 * timedelta(seconds=look.now.settings.visibility_timeout_s))
     long = [
@@ -169,8 +171,12 @@ def _claims(look: _Look) -> Iterator[Finding]:
     ]  # fmt: skip
     if long:
         oldest = min(ticket.claimed_at for ticket in long if ticket.claimed_at is not None)
-        told = f"{sum(ticket.size for ticket in long):,} messages of {_some({ticket.worker for ticket in long})}"
-        yield look.found("held-long", f"{told}, the first since {_time(oldest)}.", _lane_keys(look, long))
+        told = f"{_messages(long)} of {few({ticket.worker for ticket in long})}"
+        yield look.found("held-long", f"{told}, the first since {moment(oldest)}.", _lane_keys(look, long))
+
+
+def _messages(tickets: Iterable[TicketView]) -> str:
+    return counted(sum(ticket.size for ticket in tickets), "message")
 
 
 def _lane_keys(look: _Look, tickets: Iterable[object]) -> list[str]:
@@ -184,14 +190,14 @@ def _workers(look: _Look) -> Iterator[Finding]:
         if some:
             holding = sum(worker.claimed for worker in some)
             beats = [worker.beat_at for worker in some if worker.beat_at is not None]
-            last = f"; last heartbeat {_time(max(beats))}" if beats else ""
-            names = _some(worker.worker for worker in some)
-            yield look.found(code, f"{names}: {holding:,} messages in the books{last}.")
+            last = f"; last heartbeat {moment(max(beats))}" if beats else ""
+            names = few(worker.worker for worker in some)
+            yield look.found(code, f"{names}: {counted(holding, 'message')} in the books{last}.")
     much = [worker for worker in look.now.living if worker.presence is not None and worker.presence.held >= HELD_MUCH]
     if much:
         most = max(worker.presence.held for worker in much if worker.presence is not None)
         limit = look.now.settings.max_payload_bytes
-        told = f"{_some(worker.worker for worker in much)}: up to {most:,} messages, of {limit:,} bytes at most each."
+        told = f"{few(worker.worker for worker in much)}: up to {most:,} messages, of {limit:,} bytes at most each."
         yield look.found("held-much", told)
 
 
@@ -203,7 +209,7 @@ def _clocks(look: _Look) -> Iterator[Finding]:
     ]
     if ahead:
         worst = max(ms for _, ms in ahead)
-        told = f"Heartbeats of {_some(name for name, _ in ahead)} are dated up to {worst / 1000:.1f} s in the future."
+        told = f"Heartbeats of {few(name for name, _ in ahead)} are dated up to {worst / 1000:.1f} s in the future."
         yield look.found("clock-skew", told)
     versions = {worker.presence.version for worker in look.now.living if worker.presence is not None}
     if len(versions) > 1:
@@ -217,11 +223,13 @@ def _outcomes(look: _Look) -> Iterator[Finding]:
     stats = look.now.stats
     ended = stats.completed + stats.failed
     if stats.rescued >= ENOUGH / 10 and stats.rescued > RESCUED_SHARE * max(ended, 1):
-        yield look.found("duplicates", f"{stats.rescued:,} claims were rescued, {ended:,} attempts ended.")
+        told = f"{counted(stats.rescued, 'claim was', 'claims were')} rescued, {counted(ended, 'attempt')} ended."
+        yield look.found("duplicates", told)
     if ended >= ENOUGH and stats.failed > FAILED_SHARE * ended:
         yield look.found("failing", f"{stats.failed:,} of {ended:,} attempts failed ({stats.failed / ended:.0%}).")
     if stats.missing:
-        yield look.found("missing", f"{stats.missing:,} messages were gone when they were claimed.")
+        told = counted(stats.missing, "message was gone when it was", "messages were gone when they were")
+        yield look.found("missing", f"{told} claimed.")
     yield from _rescues(look)
 
 
@@ -236,9 +244,10 @@ def _rescues(look: _Look) -> Iterator[Finding]:
             if len({rescue.worker for rescue in part.rescues}) > 1:
                 poison.append(f"{look.now.root}inbox/{lane.number:04d}/{part.name}.json")
     if slow:
-        yield look.found("lease-lost-alive", f"Claims of {_some(slow)} ran out since those workers began.")
+        yield look.found("lease-lost-alive", f"Claims of {few(slow)} ran out since those workers began.")
     if poison:
-        yield look.found("poison", f"{len(poison):,} objects have been with two or more vanished workers.", poison)
+        told = f"{counted(len(poison), 'object has', 'objects have')} been with two or more vanished workers."
+        yield look.found("poison", told, poison)
 
 
 def _letters(look: _Look) -> Iterator[Finding]:
@@ -246,12 +255,15 @@ def _letters(look: _Look) -> Iterator[Finding]:
     if not stats.dead or span is None:
         return
     newest = span.newest_at
-    told = f"{stats.dead:,} dead letters, from {_time(span.oldest_at)} to {_time(newest)}"
+    age = look.now.taken_at - newest if newest is not None else None
     grown = stats.died - look.before.stats.died if look.before is not None else 0
-    if grown > 0 or (newest is not None and look.now.taken_at - newest < DYING):
-        yield look.found("dlq-growing", told + (f"; {grown:,} more since {_time(_taken(look))}." if grown > 0 else "."))
+    told = f"{counted(stats.dead, 'dead letter')}, the first of {moment(span.oldest_at)}, the last of {moment(newest)}"
+    told += f" ({ago(age / timedelta(milliseconds=1))})" if age is not None else ""
+    told += f"; {grown:,} more since {moment(_taken(look))}." if grown > 0 else "."
+    if grown > 0 or (age is not None and age < DYING):
+        yield look.found("dlq-growing", told)
     else:
-        yield look.found("dead-letters", told + ".")
+        yield look.found("dlq-grown" if age is not None and age < DIED else "dead-letters", told)
 
 
 def _taken(look: _Look) -> datetime | None:
@@ -266,15 +278,18 @@ def _books(look: _Look) -> Iterator[Finding]:
         ledger, keys = lane.ledger, [lane.key]
         if lane.bytes > LEDGER_BYTES or len(ledger.tickets) > TICKETS or len(ledger.settled) > SETTLED:
             told = (
-                f"{len(ledger.tickets):,} tickets, {len(ledger.settled):,} settled names, {len(ledger.outbox):,} moves"
+                f"{counted(len(ledger.tickets), 'ticket')}, {counted(len(ledger.settled), 'settled name')}, "
+                f"{counted(len(ledger.outbox), 'move')}"
             )
             yield look.found("ledger-large", f"Lane {lane.number}: {lane.bytes:,} bytes with {told}.", keys)
         old = [line for line in ledger.outbox.values() if look.at_ms - line.decided_at_ms > OUTBOX_MS]
         if old:
             first = look.at_ms - min(line.decided_at_ms for line in old)
-            kinds = _some({line.kind for line in old})
+            kinds = few({line.kind for line in old})
             yield look.found(
-                "outbox-old", f"Lane {lane.number}: {len(old):,} moves ({kinds}), the first {_ago(first)}.", keys
+                "outbox-old",
+                f"Lane {lane.number}: {counted(len(old), 'move')} ({kinds}), the first {ago(first)}.",
+                keys,
             )
         cursors = {rank: ledger.cursor(rank) for rank in ledger.cursors}
         left = [
@@ -284,7 +299,9 @@ def _books(look: _Look) -> Iterator[Finding]:
         ]
         if left:
             first = look.at_ms - min(left)
-            yield look.found("settled-left", f"Lane {lane.number}: {len(left):,} names, the first {_ago(first)}.", keys)
+            yield look.found(
+                "settled-left", f"Lane {lane.number}: {counted(len(left), 'name')}, the first {ago(first)}.", keys
+            )
 
 
 def _requests(look: _Look) -> Iterator[Finding]:
@@ -292,11 +309,12 @@ def _requests(look: _Look) -> Iterator[Finding]:
     commits, lost = (sum(getattr(entry, name) for entry in presences) for name in ("commits", "lost_races"))
     if commits + lost >= COMMITS and lost > CROWDED * (commits + lost):
         told = f"{lost:,} of {commits + lost:,} ledger writes lost ({lost / (commits + lost):.0%})"
-        yield look.found("lost-races", f"{told}, on {look.now.settings.lanes} lanes by {len(presences)} workers.")
+        where = f"on {counted(look.now.settings.lanes, 'lane')} by {counted(len(presences), 'worker')}"
+        yield look.found("lost-races", f"{told}, {where}.")
     throttled = {worker.worker: _throttled(worker) for worker in look.now.living if _throttled(worker)}
     if throttled:
-        told = f"{sum(throttled.values()):,} requests of {_some(throttled)}"
-        yield look.found("throttled", f"{told} were answered by 503 or 429 since those workers began.")
+        told = f"{counted(sum(throttled.values()), 'request')} of {few(throttled)}"
+        yield look.found("throttled", f"{told} answered by 503 or 429 since those workers began.")
     rates = look.now.rates.requests if look.now.rates is not None else {}
     reads = sum(rate for line, rate in rates.items() if line.split()[0] == "GET")
     writes = sum(rate for line, rate in rates.items() if line.split()[0] in ("PUT", "DELETE", "POST"))
@@ -317,22 +335,22 @@ def _settings(look: _Look) -> Iterator[Finding]:
     if settings.visibility_timeout_s < VISIBILITY_S:
         yield look.found("visibility-short", f"visibility_timeout is {settings.visibility_timeout_s:g} s.")
     if 0 < living < settings.lanes_served:
-        yield look.found("lanes-many", f"{settings.lanes_served} lanes are served by {living} workers.")
+        yield look.found("lanes-many", f"{settings.lanes_served} lanes are served by {counted(living, 'worker')}.")
     if settings.order == "strict" and living > 2:
         yield look.found("strict-idle", f"order is 'strict', and there are {living} workers.")
     if not settings.probed_at_ms:
         yield look.found("unprobed", "queue.json has no verdict of a probe.", [look.now.root + "queue.json"])
     if settings.results:
-        yield look.found("results-on", f"results=True, kept for {settings.result_ttl_s / 86_400:g} days.")
+        yield look.found("results-on", f"results=True, kept for {days(settings.result_ttl_s)}.")
     if settings.history:
-        yield look.found("history-on", f"history=True, kept for {settings.history_ttl_s / 86_400:g} days.")
+        yield look.found("history-on", f"history=True, kept for {days(settings.history_ttl_s)}.")
 
 
 def _locks(look: _Look) -> Iterator[Finding]:
     for lock in look.now.locks:
         if lock.expired or lock.expires_at < look.now.taken_at:
             key = f"{look.now.root}locks/{lock.name}.json"
-            told = f"{lock.name!r} of {lock.holder!r} ran out at {_time(lock.expires_at)}."
+            told = f"{lock.name!r} of {lock.holder!r} ran out at {moment(lock.expires_at)}."
             yield look.found("lock-expired", told, [key])
 
 
@@ -348,7 +366,7 @@ def _schedules(look: _Look) -> Iterator[Finding]:
         except InvalidSetting:
             continue  # a time zone that this machine does not know
         if due_ms is not None and look.at_ms - due_ms > LATE_TICK_MS:
-            told = f"{each.name!r}: after {_time(each.last_at)} it was due {_ago(look.at_ms - due_ms)}"
+            told = f"{each.name!r}: after {moment(each.last_at)} it was due {ago(look.at_ms - due_ms)}"
             yield look.found("schedule-missed", f"{told} (unless its cron line was changed since).", [key])
 
 
@@ -380,17 +398,3 @@ _CHECKS: Sequence[Check] = (
     _locks,
     _schedules,
 )
-
-
-def _some(names: Iterable[str], most: int = 3) -> str:
-    """Return the first few names and how many more there are."""
-    every = sorted(names)
-    return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
-
-
-def _time(at: datetime | None) -> str:
-    return "?" if at is None else at.isoformat(sep=" ", timespec="seconds").replace("+00:00", " UTC")
-
-
-def _ago(ms: float) -> str:
-    return f"{timedelta(seconds=round(ms / 1000))} ago"

@@ -20,7 +20,7 @@ from s3queue.store.probe import probe
 from s3queue.store.retrying import Retrying
 from s3queue_admin.bucket import Bucket
 from s3queue_admin.catalogue import KINDS
-from s3queue_admin.findings import SKEW_MS, findings, in_order
+from s3queue_admin.judging import SKEW_MS, findings, in_order
 from s3queue_admin.snapshot import Finding
 
 __all__ = ["doctor"]
@@ -39,7 +39,8 @@ def doctor(
 
     GET and LIST alone, unless ``write``: then PUT and DELETE are tried on a key of its own below ``probe-…/``.
     ``conditions``: race writers on the store. ``watch_s``: look at each queue twice, so many seconds apart, to see what
-    changes. Raises InvalidName; what goes wrong on the way is a finding.
+    changes. Raises InvalidName, and InvalidInput if the bucket's URL is that of a queue; what goes wrong on the way is a
+    finding.
     """
     if name is not None:
         check_queue_name(name)
@@ -97,7 +98,9 @@ class _Visit:
         if isinstance(outcome, StoreRefused):
             yield self._found("permission-get", outcome, key)
         elif isinstance(outcome, NotFound) and self._name is not None:
-            yield self._found("no-queue", outcome, key)
+            yield self._found("no-queue", self._bucket.no_queue(self._name), key)
+        elif outcome is None and self._name is None:
+            self._bucket.refuse_queue(store)
         if min(took_s) > SLOW_S:
             yield self._found("store-slow", f"The fastest of {TRIES} requests took {min(took_s):.1f} s.")
         offset_ms = store.now_ms() - clock.now_ms()

@@ -4,6 +4,6 @@ A bucket has no moment: while it is read, others write. So everything is looked 
 is told. :mod:`.check` makes the report, :mod:`.scan` is one look, :mod:`.register` keeps ids on disk.
 """
 
-from s3queue_admin.fsck.check import FsckReport, fsck
+from s3queue_admin.invariants.check import FsckReport, fsck
 
 __all__ = ["FsckReport", "fsck"]

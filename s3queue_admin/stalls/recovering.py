@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
@@ -13,7 +13,7 @@ from s3queue.protocol.viewing import MessageView
 from s3queue.queue import Queue
 from s3queue_admin.actions.model import Progress, Result, Stop, never
 from s3queue_admin.actions.planning import Plan, plan
-from s3queue_admin.stuck.causes import look, span
+from s3queue_admin.stalls.causes import look, span
 
 MAX_OLDER_S: Final = 366 * 86_400
 
@@ -35,22 +35,45 @@ class _Chosen:
 
 
 def recovery(queue: Queue, *, older_than: timedelta | float, **options: Any) -> list[Plan]:
-    """Return the plans of :func:`recover_stuck`: of leases that have ended, and of those that dead workers left behind."""
+    """Return the plans of :func:`recover_stuck`: of leases that have ended, and of those that dead workers left behind.
+
+    A warning of the first tells of those that are stuck for less than ``older_than``, and which limit would take them.
+    """
     older_ms = _older_ms(older_than)
     dead = {worker.worker for worker in look(queue).workers if worker.state == "dead"}
+    younger: dict[tuple[str, int], int] = {}
+
+    def old(view: MessageView, since_ms: int, now_ms: int) -> bool:
+        is_old = since_ms <= now_ms - older_ms
+        if not is_old:
+            younger[view.name, view.index] = now_ms - since_ms
+        return is_old
 
     def ended(view: MessageView, now_ms: int) -> bool:
-        return view.expires_at_ms <= now_ms - older_ms
+        return view.expires_at_ms <= now_ms and old(view, view.expires_at_ms, now_ms)
 
     def left(view: MessageView, now_ms: int) -> bool:
-        return view.worker in dead and view.expires_at_ms > now_ms and view.claimed_at_ms <= now_ms - older_ms
+        return view.worker in dead and view.expires_at_ms > now_ms and old(view, view.claimed_at_ms, now_ms)
 
     words = f"lease ended {span(older_ms)} ago or earlier"
     plans = [plan(queue, "reset", _Chosen(ended, words), lapsed=True, **options)]
     if dead:
         words = f"claimed {span(older_ms)} ago or earlier by {', '.join(sorted(dead))}, dead"
         plans.append(plan(queue, "reset", _Chosen(left, words), **options))
-    return [each for each in plans if each.count] or plans[:1]
+    first, *others = [each for each in plans if each.count] or plans[:1]
+    if younger:
+        first = replace(first, warnings=(*first.warnings, _too_young(list(younger.values()), older_ms)))
+    return [first, *others]
+
+
+def _too_young(ages_ms: Sequence[int], older_ms: int) -> str:
+    """Tell of what is stuck for less than the limit: how many, and which limit takes all of them, in whole seconds."""
+    count, limit_s = len(ages_ms), min(ages_ms) // 1000
+    each, are = ("one message", "is") if count == 1 else (f"{count:,} messages", "are")
+    since = f"{span(min(ages_ms))} to {span(max(ages_ms))}" if count > 1 else span(ages_ms[0])
+    return (
+        f"{each.capitalize()} more {are} stuck, for {since}, which is less than {span(older_ms)}: {limit_s}s takes all."
+    )
 
 
 def recover_stuck(

@@ -12,15 +12,15 @@ from s3queue.core.codec import decode_settings
 from s3queue.core.keys import Keys, check_queue_name
 from s3queue.core.payload import Seal
 from s3queue.core.settings import Settings
-from s3queue.errors import CorruptObject, NewerFormat
+from s3queue.errors import CorruptObject, NewerFormat, NotFound
 from s3queue.store.metered import S3_STANDARD, Counts, Meter, Prices, usd
 from s3queue.store.port import Store, fetch
 from s3queue.store.retrying import Retrying
 from s3queue_admin.bucket import Bucket
 from s3queue_admin.catalogue import KINDS
-from s3queue_admin.findings import in_order
-from s3queue_admin.fsck.register import Register
-from s3queue_admin.fsck.scan import Scan, Site, Suspicions
+from s3queue_admin.invariants.register import Register
+from s3queue_admin.invariants.scan import Scan, Site, Suspicions
+from s3queue_admin.judging import in_order
 from s3queue_admin.snapshot import Finding
 
 PAUSE_S = 2.0
@@ -69,17 +69,17 @@ def fsck(bucket: Bucket, name: str, *, deep: bool = False, pause_s: float = PAUS
     first look finds suspicious must be seen again ``pause_s`` seconds later. Memory: the ledgers, a page of each listing,
     a thousand suspicions of a kind; ids go to a temporary file.
 
-    Raises InvalidName, NotFound if there is no such queue, StoreUnavailable or StoreRefused if it cannot be read.
+    Raises InvalidName, NoQueue if there is no such queue, StoreUnavailable or StoreRefused if it cannot be read.
     """
     root, clock, meter = f"{bucket.prefix}{check_queue_name(name)}/", bucket.clock, Meter()
     store = Retrying(bucket.bare(root, meter), clock=clock, ids=bucket.ids)
     began = clock.monotonic()
-    first, scan = _look(bucket, store, root, deep=deep)
+    first, scan = _look(bucket, store, name, deep=deep)
     both, looks = first, 1
     cut = set(scan.cut) if scan is not None else set()
     if first:
         clock.sleep(pause_s)
-        second, again = _look(bucket, store, root, deep=deep)
+        second, again = _look(bucket, store, name, deep=deep)
         both, looks = {what: told for what, told in second.items() if what in first}, 2
         cut |= again.cut if again is not None else set()
     return FsckReport(
@@ -94,11 +94,13 @@ def fsck(bucket: Bucket, name: str, *, deep: bool = False, pause_s: float = PAUS
     )
 
 
-def _look(bucket: Bucket, store: Store, root: str, *, deep: bool) -> tuple[Suspicions, Scan | None]:
+def _look(bucket: Bucket, store: Store, name: str, *, deep: bool) -> tuple[Suspicions, Scan | None]:
     """Return what one look finds suspicious; without its settings nothing of a queue can be judged."""
-    keys = Keys(root)
+    keys = Keys(f"{bucket.prefix}{name}/")
     try:
         settings: Settings = decode_settings(fetch(store, keys.settings).body, keys.settings)
+    except NotFound:
+        raise bucket.no_queue(name) from None
     except CorruptObject as error:
         code = "newer-format" if isinstance(error, NewerFormat) else "corrupt"
         return {(code, error.key, ""): str(error)}, None
