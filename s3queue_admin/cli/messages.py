@@ -284,5 +284,7 @@ def _tell_no_history(bucket: Bucket, queue: str) -> None:
     """Tell on stderr why no attempt was found: none ended then, or the queue records none."""
     told = "No attempt ended in that time, or its record has expired."
     if not bucket.queue(queue).connect().register.current().history:
-        told = f"{queue!r} keeps no history: `s3queue-admin configure {queue} history=true` records attempts from then on."
+        told = (
+            f"{queue!r} keeps no history: `s3queue-admin configure {queue} history=true` records attempts from then on."
+        )
     click.echo(f"Note: {told}", err=True)

@@ -204,7 +204,9 @@ def test_what_is_stuck_for_less_than_the_limit_is_told(site: Site) -> None:
     site.clock.advance(42.5)
     (made,) = recovery(queue, older_than=60)
     assert made.count == 0
-    assert made.warnings == ("2 messages more are stuck, for 12.5 s to 19.5 s, which is less than 60.0 s: 12s takes all.",)
+    assert made.warnings == (
+        "2 messages more are stuck, for 12.5 s to 19.5 s, which is less than 60.0 s: 12s takes all.",
+    )
     (one,) = recovery(queue, older_than=15)
     assert (one.count, "One message more is stuck, for 12.5 s," in " ".join(one.warnings)) == (1, True)
     (all_,) = recovery(queue, older_than=12)

@@ -97,7 +97,9 @@ class Model:
         self.counts[kind] += 1
 
     def seen(self, target: str) -> None:
-        for line in [line for line in self.lines.values() if line.target == target and line.kind not in ("replay", "import")]:
+        for line in [
+            line for line in self.lines.values() if line.target == target and line.kind not in ("replay", "import")
+        ]:
             self.strike(line.id)
 
     def strike(self, line_id: str) -> None:
