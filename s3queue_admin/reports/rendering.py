@@ -23,7 +23,7 @@ _LONG: Final = 800
 """And elsewhere."""
 _SPECIAL = re.compile(
     r"[`\[|<]"
-    r"|\\(?=[!-/:-@\[-`{-~]|$)"  # before letters a backslash is itself, as in \x1b and C:\Users
+    r"|\\(?=[!-/:-@\[-`{-~]|$)"  # before letters a backslash is itself, as in \x1b and D:\temp
     r"|(?<!\s)[*~]|[*~](?!\s)|(?<![^\W_])_|_(?![^\W_])"  # 5 * 3 and snake_case are no emphasis
     r"|&(?=#?\w+;)|\$(?!\d)|@(?=\w)|#(?=#*\s*$)|^#"
     r"|(?<=\{)[{%:#]|(?<=[A-Za-z]):(?=/)|(?<=[Ww]{3})\."  # templates; what GitHub takes for an address

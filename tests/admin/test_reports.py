@@ -428,7 +428,7 @@ def test_a_text_is_read_as_just_that_text(reader: str, scraps: list[str]) -> Non
     [
         "max_attempts of user_id=42 is 5 * 3 (line #3), 100 %",
         'payload: {"user_id": 7, "tags": ["a"], "x": {"y": null}}'.replace("[", "").replace("]", ""),
-        r"C:\Users\me: \x1b, \u202e -> it's done!",
+        r"D:\temp\me: \x1b, \u202e -> it's done!",
         "costs $0.0012 & more; 12:30:05 UTC, a/b/c.py, about ~ 5 s",
         "e-mail_jobs: KeyError('order')",
     ],
