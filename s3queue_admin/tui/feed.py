@@ -53,7 +53,6 @@ class Standing:
     partly: tuple[str, ...] = ()
     looks: int = 0
     look_requests: int = 0
-    look_usd: float = 0.0
 
     @property
     def is_good(self) -> bool:
@@ -175,7 +174,6 @@ class Feed:
             partly=tuple(sorted(seen.failed)),
             looks=self.standing.looks + 1,
             look_requests=sum(seen.requests.values()),
-            look_usd=usd_of(seen),
         )
 
     # -- rhythm --
@@ -218,10 +216,3 @@ class Feed:
             return
         if self._source.monotonic() - standing.began_at_s > max(SLOW_S, self.interval):
             self.standing = replace(standing, condition="slow")
-
-
-def usd_of(seen: BucketSnapshot) -> float:
-    """Return what taking a snapshot cost, in US dollars."""
-    from s3queue.store.metered import usd
-
-    return usd(seen.requests)
