@@ -36,6 +36,10 @@ BEFORE = {"unmark": ("space",), "as_measured": ("down", "down", "right"), "state
 """What is pressed first, so that there is something to be seen of an action."""
 
 
+WALKED = ("overview", "letters", "locks")
+"""The screens whose keys are pressed by default; the others' in the long tests."""
+
+
 def test_each_action_that_changes_does_a_verb_of_the_sdk() -> None:
     for action in ACTIONS:
         if action.write:
@@ -74,7 +78,9 @@ def state_of(app: Dashboard) -> tuple[Any, ...]:
     return [id(each) for each in app.screen_stack], id(app.focused), screen_text(app), app.theme, order, looks, told
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in WALKED else pytest.mark.slow) for name in NAMES]
+)
 def test_each_key_of_each_action_of_a_screen_does_something(site: Site, name: str) -> None:
     plan(site.emails, "pause").apply(reason="for the audit")
     site.emails.resume()
