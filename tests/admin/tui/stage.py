@@ -145,15 +145,19 @@ def play(app: Dashboard, story: Story, size: tuple[int, int] = SMALL) -> None:
 
 async def settle(pilot: Pilot[None]) -> None:
     """Wait until threads have ended, and what they posted is dealt with, however slow the machine is."""
+    await _until_quiet(pilot)
+    if isinstance(pilot.app, Dashboard) and pilot.app.is_running:
+        pilot.app._tick()  # so that no second of the wall clock decides whether it was painted anew
+        await _until_quiet(pilot)  # it may have been time for a look
+
+
+async def _until_quiet(pilot: Pilot[None]) -> None:
     quiet, deadline = 0, monotonic() + SETTLED_S
     while quiet < QUIET_ROUNDS:
         await pilot.pause(0.001)
         await pilot.app.animator.wait_until_complete()
         quiet = quiet + 1 if is_quiet(pilot.app) else 0
         assert monotonic() < deadline, f"Not settled: {[each for each in pilot.app.workers if not each.is_finished]}"
-    if isinstance(pilot.app, Dashboard) and pilot.app.is_running:
-        pilot.app._tick()  # so that no second of the wall clock decides whether it was painted anew
-        await pilot.pause(0)
 
 
 def is_quiet(app: App[None]) -> bool:
