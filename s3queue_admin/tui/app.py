@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.events import AppBlur, AppFocus, Mount, Unmount
+from textual.events import AppBlur, AppFocus, Event, Key, Mount, MouseEvent, Unmount
 from textual.screen import Screen
 
 from s3queue_admin.bucket import Bucket
@@ -25,6 +25,8 @@ from s3queue_admin.tui.widgets.statusline import Facts
 
 TICK_S: Final = 1.0
 """How often the age of what is shown is painted anew."""
+IDLE_S: Final = 1.0
+"""So long after the last key nobody waits for a frame."""
 FIRST_LOOK_S: Final = 0.05
 """After the start: the screen is painted before the bucket is asked."""
 
@@ -52,6 +54,7 @@ class Dashboard(App[None]):
         self.write = write
         self.feed = Feed(self, self.source, interval=interval)
         self.memory = Memory()
+        self._used_at_s = 0.0
         self.place = repr(bucket)[len("<Bucket ") : -1]
         self._first = (screen or ("messages" if queue else ""), queue or "")
         for theme in THEMES:
@@ -73,6 +76,12 @@ class Dashboard(App[None]):
     @on(Unmount)
     def _end(self) -> None:
         self.memory.end()
+
+    async def on_event(self, event: Event) -> None:
+        """Take note of when keys or the mouse were used last."""
+        if isinstance(event, Key | MouseEvent):
+            self._used_at_s = self.source.monotonic()
+        await super().on_event(event)
 
     # -- what is shown --
 
@@ -119,6 +128,9 @@ class Dashboard(App[None]):
         view = self.view
         if view is not None:
             view.tell()
+        now_s = self.source.monotonic()
+        if now_s - self._used_at_s >= IDLE_S and all(worker.is_finished for worker in self.workers):
+            self.memory.tick(now_s)
 
     @on(AppBlur)
     def _blurred(self) -> None:

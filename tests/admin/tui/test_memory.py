@@ -17,7 +17,7 @@ from textual.worker import Worker
 from s3queue_admin.tui.app import Dashboard
 from s3queue_admin.tui.gentle import BULK, FEW, LOOK_S, MOST, SWITCH_S, Gentle, Memory
 from s3queue_admin.tui.screens import PLACES
-from tests.admin.tui.stage import Site, play, settle
+from tests.admin.tui.stage import Site, play, press, settle
 from tests.queue.clocks import ManualClock
 
 TOOLS = (Widget, Message, Timer, Worker)
@@ -168,5 +168,26 @@ def test_rows_go_at_once_when_their_screen_is_closed(site: Site) -> None:
         app.go_back()
         await settle(pilot)
         assert not table.all_rows
+
+    play(app, story)
+
+
+def test_the_dashboard_looks_for_garbage_once_a_minute_unless_a_key_was_just_pressed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = site.dashboard()
+    looks: list[float] = []
+
+    async def story(pilot: Pilot[None]) -> None:
+        monkeypatch.setattr(app.memory, "tick", looks.append)
+        site.clock.advance(LOOK_S)
+        await settle(pilot)
+        assert looks
+        looks.clear()
+        await press(pilot, "down")
+        assert not looks
+        site.clock.advance(LOOK_S)
+        await settle(pilot)
+        assert looks
 
     play(app, story)
