@@ -29,6 +29,8 @@ from s3queue_admin.text import Redact, Redactor, redact_secrets
 
 READERS = 16
 """How many requests for parts of queues are under way at a time, at most."""
+_SIGNS = (SETTINGS, "ledger/", "inbox/0000/")
+"""What in a folder is a queue's."""
 QUEUES = 8
 """How many queues are looked at side by side."""
 
@@ -77,6 +79,7 @@ class Bucket:
         self._given_store = store
         self._raw: Store | None = None
         self._inspectors: dict[str, Inspector] = {}
+        self._queues_seen: set[str] = set()
         self._names: tuple[float, list[str]] = (float("-inf"), [])
         # Of two pools one waits for the other, never for itself: queues are looked at side by side, and parts of each.
         self._queues = ThreadPoolExecutor(QUEUES, thread_name_prefix="s3queue-admin-queue")
@@ -198,17 +201,32 @@ class Bucket:
         return list(self._pool.map(function, todo))
 
     def queue_names(self) -> list[str]:
-        """Return the names of the queues, sorted: a LIST for each and one more.
+        """Return the names of the queues, sorted: a LIST for each and one more; for one that is seen first, another.
 
-        Of an earlier time, StoreRefused (``no-versions``) if none is kept from then, though there are some now. InvalidInput
-        if this is no place of queues, but a queue itself.
+        A folder that has neither settings nor messages nor ledgers is a stranger's, and no queue. Of an earlier time,
+        StoreRefused (``no-versions``) if none is kept from then, though there are some now. InvalidInput if this is no place
+        of queues, but a queue itself.
         """
+        return [name for name in self._folders() if self._is_queue(name)]
+
+    def _folders(self) -> list[str]:
+        """Return the names of what may be queues."""
         store = self._dressed(self.prefix, self._meter)
         names = self._names_in(store)
         if isinstance(store, Past) and not names:
             for name in self._names_in(self._store()):
                 store.check(f"{self.prefix}{name}/")
         return names
+
+    def _is_queue(self, name: str) -> bool:
+        """Whether the folder has what only queues have; remembered, if it is one."""
+        if name not in self._queues_seen:
+            root = f"{self.prefix}{name}/"
+            store = self._dressed(root, self._meter)
+            if not any(store.list(f"{root}{part}", limit=1).entries for part in _SIGNS):
+                return False
+            self._queues_seen.add(name)
+        return True
 
     def _names_in(self, store: Store) -> list[str]:
         after, names = self.prefix, list[str]()
@@ -227,7 +245,7 @@ class Bucket:
         """Return the names of the queues, listed anew if that is long ago."""
         at, names = self._names
         if fresh or self._clock.monotonic() - at >= IDLE_LIST_S:
-            names = self.queue_names()
+            names = self._folders()
             self._names = (self._clock.monotonic(), names)
         return names
 
@@ -308,6 +326,10 @@ class Bucket:
                 return error
 
         found = dict(zip(wanted, self._queues.map(look, wanted), strict=True))
+        if names is None:
+            found = {
+                name: each for name, each in found.items() if not isinstance(each, NoQueue) or self._is_queue(name)
+            }
         after = self.requests()
         return BucketSnapshot(
             self.location,

@@ -21,8 +21,13 @@ class NoQueue(NotFound, InvalidInput):
     """There is no queue of that name; ``near``: the name that was perhaps meant, or ''."""
 
     def __init__(self, name: str, place: str, key: str, names: Sequence[str]) -> None:
-        near = difflib.get_close_matches(name, names, 1)
-        if near:
+        near = [each for each in difflib.get_close_matches(name, names, 1) if each != name]
+        if name in names:  # there is what only queues have
+            remedy = (
+                f"Its folder is there, and {key} is not: restore that from a version or a copy. Whoever opens the queue to "
+                "work makes it anew, with settings of its own."
+            )
+        elif near:
             remedy = f"Did you mean {near[0]!r}?"
         elif names:
             some = ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")

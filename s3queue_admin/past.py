@@ -224,6 +224,8 @@ def open_copy(folder: str, at_ms: int | None, *, clock: Clock, ids: Ids) -> Copy
     ``no-versions`` if queues live in it, or it was copied after ``at_ms``: it has each object once, as it was last.
     InvalidSetting for a time to come.
     """
+    if not Path(folder).is_dir():
+        raise StoreRefused(f"There is no folder {folder!r}.", reason="bucket-missing", remedy="Correct the URL.")
     store = FileStore(Path(folder), clock=clock, ids=ids, read_only=True)
     if at_ms is None:
         return Copy(store, newest_ms(store))

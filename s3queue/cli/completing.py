@@ -13,7 +13,7 @@ _BASH = r"""%(name)s_completion() {
     local line="${COMP_LINE:0:$COMP_POINT}" words cur prefix="" found kind value
     read -ra words <<< "$line"
     [[ $line == *[[:space:]] ]] && words+=("")
-    cur="${words[-1]}"
+    cur="${words[-1]//\\/}"
     [[ $COMP_WORDBREAKS == *:* ]] && prefix="${cur%%"${cur##*[:=<>]}"}"
     COMPREPLY=()
     compopt +o default
@@ -21,6 +21,7 @@ _BASH = r"""%(name)s_completion() {
         if [[ $kind == dir ]]; then compopt -o dirnames
         elif [[ $kind == file ]]; then compopt -o default
         elif [[ $kind == plain ]]; then
+            if [[ $cur != [\'\"]* ]]; then value="${value//>/\\>}"; value="${value//</\\<}"; fi  # no redirection
             COMPREPLY+=("${value#"$prefix"}")
             [[ $value == *[:~=.\>\<] ]] && compopt -o nospace
         fi

@@ -108,15 +108,20 @@ def report_command(
     title: str,
     watch: float,
 ) -> None:
-    """Write a report on some queues, or all: one HTML file with plots that asks for nothing else, or Markdown."""
+    """Write a report on some queues, or all: one HTML file with plots that asks for nothing else, or Markdown.
+
+    Exit code 5 if not all could be read: the report says what.
+    """
     need("jinja2", "A report")
-    from s3queue_admin.reports import report
+    from s3queue_admin.reports import gather, write_up
 
     kind = kind or ("markdown" if (path or "").lower().endswith((".md", ".markdown")) else "html")
     with common.open(queues[0] if len(queues) == 1 else None) as bucket:
-        text = report(bucket, queues or None, since=since, format=kind, title=title, watch_s=watch)
+        found = gather(bucket, queues or None, since=since, watch_s=watch)
+        text = write_up(found, format=kind, title=title)
     if path is None:
         put(text.rstrip("\n"))
+        common.fail_if_partly(found.bucket.failed, found.bucket.queues.values())
         return
     try:
         Path(path).write_text(text, "utf-8")
@@ -124,3 +129,4 @@ def report_command(
         raise common.fail(f"{path!r} cannot be written: {error.strerror}.", FAILED) from error
     facts = {"file": path, "format": kind, "bytes": len(text.encode())}
     emit(common.output, facts, lambda: record(facts))
+    common.fail_if_partly(found.bucket.failed, found.bucket.queues.values())

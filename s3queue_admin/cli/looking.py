@@ -8,10 +8,8 @@ from dataclasses import fields
 
 import click
 
-from s3queue.cli.options import PARTLY
 from s3queue.protocol.locks import LockInfo
 from s3queue.protocol.schedules import Schedule
-from s3queue.text import counted
 from s3queue_admin.cli.arguments import queue_or_all
 from s3queue_admin.cli.messages import emit_some
 from s3queue_admin.cli.options import Common, with_bucket
@@ -27,13 +25,11 @@ Line = tuple[object, ...]
 
 @contextmanager
 def _look(common: Common, queue: str | None) -> Iterator[tuple[BucketSnapshot, Redactor]]:
-    """Yield the queues, or the one, and what hides secrets; afterwards Failed if some could not be read."""
+    """Yield the queues, or the one, and what hides secrets; afterwards Failed if not all could be read."""
     with common.open(queue) as bucket:
         seen = bucket.snapshot([queue] if queue is not None else None)
         yield seen, bucket.redactor
-    if seen.failed:
-        told = "; ".join(f"{name}: {why}" for name, why in seen.failed.items())
-        raise common.fail(f"{counted(len(seen.failed), 'queue')} could not be read: {told}", PARTLY)
+    common.fail_if_partly(seen.failed, seen.queues.values())
 
 
 def _text(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +20,7 @@ from s3queue.cli.options import (
     BUCKET,
     FAILED,
     LOG_FORMAT,
+    PARTLY,
     REACHING,
     REFUSED,
     Command,
@@ -41,10 +42,12 @@ from s3queue.options import DEFAULT_FOLDER
 from s3queue.store.metered import Meter
 from s3queue.store.port import Store
 from s3queue.store.retrying import Retrying
+from s3queue.text import counted
 from s3queue_admin.bucket import Bucket
 from s3queue_admin.cli.render import OUTPUTS, TABLE
 from s3queue_admin.filters import Filter, FilterError, parse
 from s3queue_admin.missing import SETTINGS
+from s3queue_admin.snapshot import QueueSnapshot
 from s3queue_admin.text import plain, redact_secrets, show_all
 
 
@@ -66,6 +69,11 @@ def need(package: str, what: str) -> None:
     except ImportError as error:
         text = f"{what} needs {package}, which is not installed: pip install 's3queue[admin]'."
         raise Failed(text, FAILED) from error
+
+
+_UNHAD = ("StoreRefused", "StoreUnavailable", "Throttled")
+_TOLD = 10
+"""So many of them are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +124,21 @@ class Common(Place):
             store.get(f"{root}{SETTINGS}")
         except NotFound:
             raise bucket.no_queue(queue) from None
+
+    def fail_if_partly(self, failed: Mapping[str, str], queues: Iterable[QueueSnapshot]) -> None:
+        """Raise Failed if the store refused queues, or parts of them: what stdout says is not all there is."""
+        parts = [
+            f"{each.queue}, {problem.part}: {problem.error}"
+            for each in queues
+            for problem in each.problems
+            if problem.kind in _UNHAD
+        ]
+        texts = [f"{name}: {why}" for name, why in failed.items()] + parts
+        if texts:
+            some = [counted(len(failed), "queue")] * bool(failed) + [counted(len(parts), "part")] * bool(parts)
+            more = [f"and {len(texts) - _TOLD:,} more"] if len(texts) > _TOLD else []
+            text = f"{' and '.join(some)} could not be read: {'; '.join([*texts[:_TOLD], *more])}"
+            raise self.fail(text, PARTLY)
 
 
 def place(bucket: Bucket) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime
 import click
 
 from s3queue.cli.keeping import span as span_option
-from s3queue.cli.options import NOT_CONNECTED, PARTLY, exit_code
+from s3queue.cli.options import NOT_CONNECTED, exit_code
 from s3queue.cli.render import put
 from s3queue.clock import to_datetime
 from s3queue.errors import S3QueueError
@@ -49,21 +49,20 @@ _CLEAR = "\x1b[H\x1b[2J"
 def status(common: Common, queue: str | None) -> None:
     """Show all queues of the bucket, or one in detail: messages by state with their ages, workers, what needs attention.
 
-    GET and LIST alone; a LIST per thousand objects, and a GET for each lane and worker. Exit code 5 if a queue cannot be
-    read; stderr says why.
+    GET and LIST alone; a LIST per thousand objects, and a GET for each lane and worker. Exit code 5 if a queue, or a
+    part of it, cannot be read; stderr says why.
     """
     with common.open(queue) as bucket:
         if queue is not None:
             found = bucket.inspect(queue)
             facts = overview(found) if common.output == "csv" else queue_facts(found)
             emit(common.output, facts, lambda: _in_detail(found))
+            common.fail_if_partly({}, [found])
             return
         seen = bucket.snapshot()
     rows = [overview(each) for each in seen.queues.values()]
     emit_rows(common.output, rows, lambda: _overview_text(seen), columns=_OVERVIEW)
-    if seen.failed:
-        told = "; ".join(f"{name}: {why}" for name, why in seen.failed.items())
-        raise common.fail(f"{counted(len(seen.failed), 'queue')} could not be read: {told}", PARTLY)
+    common.fail_if_partly(seen.failed, seen.queues.values())
 
 
 @click.command(short_help="Show the queues again and again.")

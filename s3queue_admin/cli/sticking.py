@@ -39,6 +39,7 @@ def list_stuck(common: Common, queue: str, held: float | None) -> None:
     names = [item.name for item in fields(Stuck)]
     facts = [{"queue": queue, **{name: getattr(each, name) for name in names}} for each in found]
     emit_rows(common.output, facts, lambda: _told(found, snapshot), columns=("queue", *names))
+    common.fail_if_partly({}, [snapshot])
 
 
 def _told(found: list[Stuck], snapshot: QueueSnapshot) -> str:

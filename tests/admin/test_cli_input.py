@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +13,11 @@ import click
 import pytest
 
 import s3queue_admin
-from s3queue import InvalidInput, NotFound, Queue, StoreRefused
+from s3queue import Queue, StoreRefused
 from s3queue.clock import SystemClock
 from s3queue.devserver import free_ports
 from s3queue.store.memory import MemoryStore
 from s3queue.store.port import OVERWRITE, Object, Page
-from s3queue_admin import NoQueue, doctor, fsck, messages_frame, report
 from s3queue_admin import bucket as bucket_module
 from s3queue_admin.cli.commands import cli
 from tests.admin.conftest import Admin, fill
@@ -79,83 +75,6 @@ def test_bad_input_is_told_and_nothing_is_written(admin: Admin, url: str, comman
     assert Queue.from_url(f"{url}/orders").stats().as_dict() | {"at_ms": 0, "oldest_age_s": 0} == before
 
 
-def test_a_place_that_is_not_said(admin: Admin) -> None:
-    for command in ("status", "ls orders", "doctor"):
-        result = admin(*command.split())
-        assert (result.exit_code, result.stdout) == (2, ""), command
-        assert "Give --bucket or --url" in result.stderr
-
-
-SEEING = (
-    "status", "status orders", "watch", "ls orders", "doctor", "doctor --write", "doctor orders", "fsck orders", "report",
-    "report orders", "stuck list orders", "audit", "workers", "locks orders", "export letters orders", "dlq groups orders",
-    "cost measured orders", "replay orders --all --yes", "pause orders", "configure orders", "tui --once",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", ["memory", "file"])
-def test_the_url_of_a_queue_is_told_from_that_of_a_bucket(admin: Admin, url: str, folder: Path, kind: str) -> None:
-    place = url if kind == "memory" else f"{folder.as_uri()}/b"
-    fill(place)
-    before = sorted(folder.rglob("*"))
-    for command in SEEING:
-        for words in ([*command.split(), "--url", f"{place}/orders"], [*command.split(), "--url", f"{place}/orders/"]):
-            result = admin(*words)
-            assert (result.exit_code, result.stdout) == (2, ""), words
-            assert f"which is then {place}, and name the queue: orders." in result.stderr, words
-    assert sorted(folder.rglob("*")) == before
-
-
-def test_a_stranger_s_queue_json_does_not_make_a_queue_of_a_bucket(admin: Admin, url: str) -> None:
-    fill(f"{url}/all")
-    store = Queue.from_url(f"{url}/all/orders").connect().store
-    store.put("all/queue.json", b'{"jobs": []}', OVERWRITE)
-    assert [row["queue"] for row in json.loads(admin("status", "--url", f"{url}/all", "-o", "json").stdout)] == [
-        "mails",
-        "orders",
-    ]
-
-
-ON_A_QUEUE = (
-    "status", "watch", "ls", "dlq list", "dlq groups", "dlq purge --yes", "stuck list", "stuck reset --older-than 5m --yes",
-    "fsck", "report", "audit", "workers", "tickets", "locks", "schedules", "cost measured", "export history", "pause",
-    "resume", "purge --yes", "replay --all --yes", "cancel --all --yes", "configure", "configure lanes=2 --yes", "tui --once",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("command", ON_A_QUEUE)
-def test_a_queue_that_is_not_there_is_told_with_the_nearest(admin: Admin, url: str, command: str) -> None:
-    fill(url)
-    words = command.split()
-    at = 2 if words[0] in ("dlq", "stuck", "cost", "export") else 1
-    result = admin(*words[:at], "order", *words[at:], "--url", url)
-    assert (result.exit_code, result.stdout) == (2, ""), result.stderr
-    assert f"There is no queue 'order' in {url}/. Did you mean 'orders'?" in result.stderr
-
-
-def test_a_queue_that_is_not_there_is_told_to_scripts(url: str) -> None:
-    fill(url)
-    with s3queue_admin.Bucket(url=url) as bucket:
-        asked: list[Callable[[str], Any]] = [
-            bucket.inspect,
-            bucket.queue,
-            lambda name: fsck(bucket, name),
-            lambda name: report(bucket, name),
-            lambda name: messages_frame(bucket, name),
-        ]
-        for ask in asked:
-            with pytest.raises(NoQueue, match="Did you mean 'orders'") as refused:
-                ask("order")
-            assert (refused.value.near, refused.value.key) == ("orders", "order/queue.json")
-        assert isinstance(refused.value, NotFound)  # as who asks the engine expects
-        assert isinstance(refused.value, InvalidInput)
-        assert "Did you mean" in bucket.snapshot(["order"]).failed["order"]
-        (found,) = [each for each in doctor(bucket, "order") if each.code == "no-queue"]
-        assert "Did you mean" in found.evidence
-    with s3queue_admin.Bucket(url=f"{url}/nothing") as empty, pytest.raises(NoQueue, match="no queues at all"):
-        empty.inspect("order")
-
-
 def test_a_doctor_of_no_queues_says_so(admin: Admin, url: str) -> None:
     assert f"there are no queues in {url}" in admin("doctor", "--url", url).stdout
 
@@ -179,13 +98,52 @@ def test_an_endpoint_that_does_not_answer(admin: Admin, aws_keys: None) -> None:
 
 
 class Denied(MemoryStore):
-    """Lets nobody read."""
+    """Refuses some verbs; at first, those that read."""
 
-    def get(self, key: str, if_none_match: str | None = None) -> Object | None:  # noqa: ARG002
-        raise StoreRefused(f"GET of {key} is denied.", reason="access-denied", key=key)
+    verbs: tuple[str, ...] = ("GET", "LIST")
 
-    def list(self, prefix: str, after: str = "", limit: int = 1000) -> Page:  # noqa: ARG002
-        raise StoreRefused(f"LIST of {prefix} is denied.", reason="access-denied")
+    def get(self, key: str, if_none_match: str | None = None) -> Object | None:
+        if "GET" in self.verbs:
+            raise StoreRefused(f"GET of {key} is denied.", reason="access-denied", key=key)
+        return super().get(key, if_none_match)
+
+    def list(self, prefix: str, after: str = "", limit: int = 1000) -> Page:
+        if "LIST" in self.verbs:
+            raise StoreRefused(f"LIST of {prefix} is denied.", reason="access-denied")
+        return super().list(prefix, after, limit)
+
+
+@pytest.mark.parametrize(
+    ("verb", "command", "code", "out"),
+    [
+        ("LIST", "status", 3, ""),
+        ("LIST", "status orders", 5, "queue"),
+        ("LIST", "stuck list orders", 5, "Nothing is stuck."),  # as far as it is known
+        ("LIST", "locks orders", 5, "No lock is held."),
+        ("LIST", "ls orders", 3, ""),
+        ("LIST", "report orders --format markdown", 5, "# s3queue report"),
+        ("LIST", "doctor", 1, "ERROR"),
+        ("GET", "status", 5, "memory"),
+        ("GET", "status orders", 3, ""),
+        ("GET", "workers", 5, "Nobody works."),
+        ("GET", "report --format markdown", 5, "# s3queue report"),
+        ("GET", "doctor", 1, "ERROR"),
+    ],
+)
+def test_a_role_without_one_verb_is_told_what_is_missing(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch, *, url: str, verb: str, command: str, code: int, out: str
+) -> None:
+    store = Denied(SystemClock())
+    store.verbs = ()
+    for name in ("orders", "mails"):
+        Queue(name, store=store).enqueue(1)
+    store.verbs = (verb,)
+    monkeypatch.setattr(bucket_module, "raw_store", lambda *_: store)
+    result = admin(*command.split(), "--url", url)
+    assert result.exit_code == code, result.output
+    assert result.stdout.startswith(out)
+    assert bool(out) == bool(result.stdout)
+    assert f"{verb} of" in (result.stdout if command == "doctor" else result.stderr)
 
 
 def test_a_store_that_refuses(admin: Admin, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,31 +216,6 @@ def test_queues_and_filters_are_completed(url: str) -> None:
     assert complete("configure orders hist") == ["history=", "history_ttl="]
     assert complete("configure orders order=s") == ["order=strict", "order=strict-group"]
     assert complete("ls --bucket NOT/A/BUCKET or") == []
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_script_of_each_shell(admin: Admin, shell: str) -> None:
-    script = admin("completion", shell).stdout
-    assert "_S3QUEUE_ADMIN_COMPLETE" in script
-
-
-def test_bash_completes_words_that_it_splits(admin: Admin, folder: Path) -> None:
-    script = admin("completion", "bash").stdout
-    (folder / "s3queue-admin").write_text(f'#!/bin/sh\nexec {sys.executable} -c "{PROGRAM}" "$@"\n')
-    (folder / "s3queue-admin").chmod(0o755)
-    test = 'compopt() { :; }; COMP_LINE="s3queue-admin ls emails state:de"; COMP_POINT=${#COMP_LINE}\n'
-    done = subprocess.run(
-        ["bash", "-c", f'{script}\n{test}_s3queue_admin_completion; echo "${{COMPREPLY[@]}}"'],
-        env={"PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    assert done.stdout == "dead\n"  # bash puts it behind the colon
-
-
-PROGRAM = "from s3queue_admin.cli import main; main()"
 
 
 # -- documented, light ------------------------------------------------------------------------------------------------
