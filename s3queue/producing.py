@@ -11,6 +11,7 @@ from s3queue.core.keys import ObjectName, check_label, message_id_at, rank_of
 from s3queue.core.message import Message
 from s3queue.core.payload import check_payload
 from s3queue.core.retry import RetryPolicy
+from s3queue.core.settings import Settings
 from s3queue.options import check_order, check_shape, chunks, visible_at_ms
 from s3queue.protocol.arrivals import keep_place
 from s3queue.protocol.dedup import enqueue_once
@@ -34,16 +35,13 @@ def produce(
 
     With ``dedup_id`` there is one payload, and its id may be that of a message enqueued before.
     """
-    rank = rank_of(priority)
     check_label("dedup_id", dedup_id, 1000)
     settings = connection.register.current()
     lane = connection.lane
     items = list(payloads)
     sizes = [check_payload(payload, settings.max_payload_bytes) for payload in items]
     shape = check_shape(max_attempts, retry, group, headers)
-    mark = settings.group_mark(group)
-    if mark:
-        check_order(settings.order, delay, visible_at, priority)
+    rank, mark = _kind(settings, priority, group, delay, visible_at)
     not_before_ms = visible_at_ms(lane.now_ms(), delay, visible_at)
     connection.register.serve(priority)
     ids: list[str] = []
@@ -96,15 +94,23 @@ def place(
 
     ``lane``: its number; None for any in use. Raises as enqueueing does.
     """
-    rank, settings = rank_of(priority), connection.register.current()
+    settings = connection.register.current()
     check_payload(payload, settings.max_payload_bytes)
     shape = check_shape(max_attempts, retry, group, headers)
-    mark = settings.group_mark(group)
-    if mark:
-        check_order(settings.order, 0, None, priority)
+    rank, mark = _kind(settings, priority, group)
     connection.register.serve(priority)
     number = int(connection.lane.ids.random() * settings.lanes) if lane is None else lane
     chosen = connection.lanes.of(number).lane
     now = chosen.now_ms()
     name = chosen.naming.name(rank, now, 1, mark)
     return chosen, name, Message(message_id_at(name.id, 0), payload, now, priority=priority, **shape)
+
+
+def _kind(
+    settings: Settings, priority: int, group: str | None, delay: float = 0, visible_at: datetime | None = None
+) -> tuple[int, str]:
+    """Return what an object's name says of its messages: their rank, and the mark of their group, if it is kept in order."""
+    rank, mark = rank_of(priority), settings.group_mark(group)
+    if mark:
+        check_order(settings.order, delay, visible_at, priority)
+    return rank, mark

@@ -209,9 +209,9 @@ class DeadLetters:
         return Changed(tuple(line.source for line in gone), refused)
 
     def _discard(self, names: Sequence[str], done: Settled) -> None:
-        for start in range(0, len(names), _BATCH):
+        for some in batched(names, _BATCH):
             now = self._lane().now_ms()
-            parsed = ((name, parse_letter(name)) for name in names[start : start + _BATCH])
+            parsed = ((name, parse_letter(name)) for name in some)
             lines = [Line(name, "discard", name, 0, name, found[1], now) for name, found in parsed if found is not None]
             self._settle(lines, done)
 

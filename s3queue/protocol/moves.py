@@ -7,7 +7,7 @@ written again after it was processed is a ghost that ledger or journal tells fro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ from s3queue.core.transitions import Import, Strike
 from s3queue.errors import CorruptObject, NotFound, PreconditionFailed, S3QueueError
 from s3queue.protocol import journal
 from s3queue.protocol.lane import Lane
-from s3queue.store.port import CREATE, fetch
+from s3queue.store.port import CREATE, delete_all, fetch
 
 FRESH_S = 5.0
 """How long the process that decided a move may carry it out from memory; later the source must be read anew."""
@@ -129,13 +129,11 @@ def _is_there(lane: Lane, key: str) -> bool:
     return True
 
 
-def _delete_staged(lane: Lane, lines: Sequence[Line]) -> Iterator[str]:
-    """Delete what was staged for lines that are done; yield the ids of those of which it is still there."""
+def _delete_staged(lane: Lane, lines: Sequence[Line]) -> list[str]:
+    """Delete what was staged for lines that are done; return the ids of those of which it is still there."""
     staged = {line.source if line.kind == "import" else line.body: line.id for line in lines if not line.ledger}
     staged.pop("", None)
-    keys = list(staged)
-    for start in range(0, len(keys), 1000):
-        yield from (staged[key] for key in lane.store.delete_many(keys[start : start + 1000]))
+    return [staged[key] for key in delete_all(lane.store, staged)]
 
 
 def delete_letters(lane: Lane, names: Sequence[str]) -> int:
@@ -146,10 +144,7 @@ def delete_letters(lane: Lane, names: Sequence[str]) -> int:
     if not names:
         return 0
     journal.write(lane, names, letters=True)
-    left = 0
-    for start in range(0, len(names), 1000):
-        left += len(lane.store.delete_many([lane.keys.letter(name) for name in names[start : start + 1000]]))
-    return len(names) - left
+    return len(names) - len(delete_all(lane.store, map(lane.keys.letter, names)))
 
 
 def _announce(lane: Lane, lines: Iterable[Line]) -> None:

@@ -14,7 +14,7 @@ from s3queue.core.ledger import Line
 from s3queue.core.message import Message
 from s3queue.errors import InvalidInput, NotFound, StoreUnavailable
 from s3queue.protocol.lane import Lane
-from s3queue.store.port import CREATE, fetch, walk
+from s3queue.store.port import CREATE, delete_all, fetch, walk
 
 LEFT_MS = 86_400_000
 """How old it is when it is cleared away; a line that names it is refused long before, see :class:`s3queue.core.upkeep.Replay`."""
@@ -73,5 +73,4 @@ def clear(lane: Lane) -> None:
         lane.committer.read()
         needed = {line.body for line in lane.committer.ledger.outbox.values()}
         old = [key for key in old if key not in needed]
-    for start in range(0, len(old), 1000):
-        lane.store.delete_many(old[start : start + 1000])
+    delete_all(lane.store, old)
