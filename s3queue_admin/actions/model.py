@@ -109,6 +109,19 @@ class Result:
         return billed(self.requests)
 
 
+@dataclass
+class Tally:
+    """What has been done so far."""
+
+    done: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+    error: str = ""
+    stopped: bool = False
+    before: Mapping[str, Any] = field(default_factory=dict)
+    after: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
     """An action as it is written down: who meant to do what, where and why, and, once ``ended_at`` is set, what came of it.

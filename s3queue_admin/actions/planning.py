@@ -17,6 +17,7 @@ from s3queue.protocol.viewing import MessageView, find
 from s3queue.queue import Queue
 from s3queue.store.metered import S3_STANDARD, Prices
 from s3queue_admin.actions import applying
+from s3queue_admin.actions.costs import estimate, is_edited
 from s3queue_admin.actions.model import VERBS, Cost, Progress, Result, Sample, Stop, never
 from s3queue_admin.actions.options import check_options
 from s3queue_admin.text import Redactor
@@ -116,7 +117,7 @@ def plan(
         made = _refuse_where(made, where)
     else:
         made = _with_messages(made, where, limit, now_ms)
-    cost = applying.estimate(made)
+    cost = estimate(made)
     return replace(made, cost=cost, usd=cost.usd(prices), warnings=tuple(_warnings(made, now_ms)))
 
 
@@ -125,7 +126,7 @@ def paced(made: Plan, per_s: float, *, prices: Prices = S3_STANDARD) -> Plan:
     options = {**made.options, "per_s": per_s}
     check_options(made.verb, options)
     again = replace(made, options=options)
-    cost = applying.estimate(again)
+    cost = estimate(again)
     warnings = tuple(_warnings(again, to_ms(made.planned_at)))
     return replace(again, cost=cost, usd=cost.usd(prices), warnings=warnings)
 
@@ -235,7 +236,7 @@ def _warnings(made: Plan, now_ms: int) -> Iterable[str]:
         yield f"The lease of {living:,} has not ended: their workers may be at work, and are refused the outcome."
     if made.verb == "replay" and made.count > MANY and not made.options.get("per_s"):
         yield f"{made.count:,} messages become visible at once; per_s spreads them."
-    if made.verb == "replay" and applying.is_edited(made.options):
+    if made.verb == "replay" and is_edited(made.options):
         yield "Edited or moved to another queue, they become new messages, with new ids and no errors of the past."
     if made.verb in ("discard", "purge") and made.count:
         yield "What is discarded can be had back only where the bucket keeps versions (undo)."

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from s3queue.errors import InvalidInput
 from s3queue.queue import Queue
-
-if TYPE_CHECKING:
-    from s3queue_admin.actions.applying import Tally
+from s3queue_admin.actions.model import Tally
 
 SHARED: Final = ("unlock", "unschedule")
 """The verbs of this module; their option ``name`` says which lock or schedule."""

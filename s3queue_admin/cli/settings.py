@@ -13,7 +13,7 @@ from s3queue.cli.keeping import span as span_of
 from s3queue.core.retry import STRATEGIES, RetryPolicy
 from s3queue.core.settings import ORDERS, Settings
 from s3queue.options import as_keywords, make_settings
-from s3queue_admin.actions.applying import keywords
+from s3queue_admin.actions.configuring import keywords
 from s3queue_admin.cli.render import span
 
 Read = Callable[[str], Any]

@@ -15,8 +15,8 @@ from s3queue import InvalidInput, LeaseLost, LockHeld, NonRetriable, Queue, Stor
 from s3queue.core.invariants import violations
 from s3queue.store.port import PutMode
 from s3queue_admin.actions import audit, plan
-from s3queue_admin.actions.applying import LOCK
 from s3queue_admin.actions.options import merge
+from s3queue_admin.actions.running import LOCK
 from s3queue_admin.filters import parse
 from tests.admin.test_snapshot import Site
 from tests.store.faulty import Wrapper

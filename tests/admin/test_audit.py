@@ -15,7 +15,7 @@ from s3queue.devserver import MiniStack
 from s3queue.store.port import CREATE, walk
 from s3queue_admin.actions import audit, entry_of, plan, undo
 from s3queue_admin.actions.auditing import MAX_IDS
-from s3queue_admin.actions.undoing import BACK_BEFORE, NOT_KEPT, NOT_OURS, THERE, restore
+from s3queue_admin.actions.restoring import BACK_BEFORE, NOT_KEPT, NOT_OURS, THERE, restore
 from s3queue_admin.filters import parse
 from tests.admin.test_actions import dead, done
 from tests.admin.test_snapshot import Site

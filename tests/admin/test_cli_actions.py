@@ -149,7 +149,7 @@ def test_a_store_that_fails_in_the_middle_tells_what_is_done(
         return whole(self, *args, **options)
 
     monkeypatch.setattr(DeadLetters, "discard_letters", broken)
-    monkeypatch.setattr("s3queue_admin.actions.applying.PER_COMMIT", 2)
+    monkeypatch.setattr("s3queue_admin.actions.costs.PER_COMMIT", 2)
     result = admin("discard", "orders", "--all", "--yes", "--url", url, "-o", "json")
     assert result.exit_code == 5
     facts = json.loads(result.stdout)
@@ -216,7 +216,7 @@ def test_ctrl_c_stops_after_what_is_under_way(admin: Admin, url: str, monkeypatc
         return whole(self, names)
 
     monkeypatch.setattr(DeadLetters, "replay_letters", pressed)
-    monkeypatch.setattr("s3queue_admin.actions.applying.PER_COMMIT", 2)
+    monkeypatch.setattr("s3queue_admin.actions.costs.PER_COMMIT", 2)
     before = signal.getsignal(signal.SIGINT)
     result = admin("replay", "orders", "--all", "--yes", "--url", url, "-o", "json")
     assert result.exit_code == 5

@@ -16,7 +16,7 @@ from s3queue.core.invariants import violations
 from s3queue.core.message import Failure
 from s3queue.store.port import PutMode, fetch, walk
 from s3queue_admin.actions import audit
-from s3queue_admin.actions.applying import LOCK
+from s3queue_admin.actions.running import LOCK
 from s3queue_admin.tui.actions import ACTIONS, actions_on
 from s3queue_admin.tui.app import Dashboard
 from s3queue_admin.tui.widgets.confirm import Confirm
