@@ -26,8 +26,9 @@ class Kind:
     remedy: str
 
     def found(self, evidence: str, keys: Iterable[str] = (), queue: str = "") -> Finding:
-        """Return the finding with its evidence; of many keys the first :data:`MAX_KEYS` are kept."""
-        return Finding(self.code, self.severity, self.title, evidence, self.remedy, tuple(keys)[:MAX_KEYS], queue)
+        """Return the finding with its evidence; the remedy names the queue; of many keys the first :data:`MAX_KEYS` are kept."""
+        remedy = self.remedy.replace("QUEUE", queue or "QUEUE")
+        return Finding(self.code, self.severity, self.title, evidence, remedy, tuple(keys)[:MAX_KEYS], queue)
 
 
 _WORK = (
