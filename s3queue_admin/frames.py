@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from s3queue.core.kept import HistoryRecord
 from s3queue.protocol import frames as engine
 from s3queue.protocol import history as kept
-from s3queue.protocol.frames import UTC_TIME, Schema
+from s3queue.protocol.frames import Schema
 from s3queue.protocol.viewing import MessageView
 from s3queue.queue import Queue
 from s3queue_admin.bucket import Bucket
@@ -50,23 +50,12 @@ MESSAGES: Final[Schema] = {"queue": "str", **engine.MESSAGES, "fingerprint": "st
 """The engine's columns (:data:`s3queue.protocol.frames.MESSAGES`), the queue before them and the kind of error behind."""
 LETTERS: Final[Schema] = {
     "queue": "str",
-    "id": "str",
-    "dead_at": UTC_TIME,
-    "enqueued_at": UTC_TIME,
-    "reason": "str",
-    "attempts": "Int64",
-    "fingerprint": "str",
-    "error_type": "str",
-    "error_message": "str",
-    "traceback": "str",
-    "worker": "str",
-    "payload": "object",
-    "priority": "Int64",
-    "group": "str",
-    "headers": "object",
+    **{name: kind for name, kind in engine.LETTERS.items() if name != "source"},
     "lane": "Int64",
     "key": "str",
+    "fingerprint": "str",
 }
+"""As for messages; where the letter lies (``key``) in place of where its message lay (``source``)."""
 HISTORY: Final[Schema] = {"queue": "str", **kept.COLUMNS, "outcome": ("completed", "retry", "dead")}
 """``wait_ms``: from when it was visible until its handler began; ``run_ms``: how long that ran; a row an attempt."""
 _TEXTS: Final = {"reason": "reason", "error_type": "error_type", "error_message": "error", "traceback": "traceback"}
