@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from s3queue.connection import Connection
-from s3queue.core.keys import ObjectName, check_label, message_id_at, rank_of
+from s3queue.core.keys import ObjectName, check_label, dedup_mark, message_id_at, rank_of
 from s3queue.core.message import Message
 from s3queue.core.payload import check_payload
 from s3queue.core.retry import RetryPolicy
@@ -42,6 +42,7 @@ def produce(
     sizes = [check_payload(payload, settings.max_payload_bytes) for payload in items]
     shape = check_shape(max_attempts, retry, group, headers)
     rank, mark = _kind(settings, priority, group, delay, visible_at)
+    key = "" if dedup_id is None else dedup_mark(dedup_id)
     not_before_ms = visible_at_ms(lane.now_ms(), delay, visible_at)
     connection.register.serve(priority)
     ids: list[str] = []
@@ -56,15 +57,15 @@ def produce(
             lane = lane_of(int(connection.lane.ids.random() * settings.lanes)) if settings.lanes > 1 else lane
             now = lane.now_ms()
             started = lane.clock.monotonic()
-            name = lane.naming.name(rank, max(now, not_before_ms), stop - start, mark)
+            name = lane.naming.name(rank, max(now, not_before_ms), stop - start, mark, key)
             made = [message_id_at(name.id, index) for index in range(stop - start)]
             messages = [
                 Message(id_, payload, now, priority=priority, **shape)
                 for id_, payload in zip(made, items[start:stop], strict=True)
             ]
             try:
-                if dedup_id is not None:
-                    made = [enqueue_once(lane, dedup_id, name, messages[0], ttl_ms, lane_of=lane_of)]
+                if key:
+                    made = [enqueue_once(lane, name, messages[0], ttl_ms, lane_of=lane_of)]
                 else:
                     lane.inbox.write(name, messages)
                     keep_place(lane, name, (lane.clock.monotonic() - started) * 1000)

@@ -17,7 +17,7 @@ MAX_HISTORY_BYTES: Final = 64 << 20
 """What a history object may unpack to: a thousand records have less than three MiB."""
 
 _HISTORY = re.compile(r"(\d{4}-\d\d-\d\d/\d\d)/(\d{13})-[0-9a-z]{20}", re.ASCII)
-_RESERVATION = re.compile(r"[0-9a-f]{64}")
+_RESERVATION = re.compile(r"[0-9a-v]{32}")
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 

@@ -20,7 +20,7 @@ MAX_MESSAGES_PER_OBJECT = 1000
 
 _QUEUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 _PREFIX = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9_.=-]{0,99}/)*")
-_OBJECT = re.compile(r"([0-9])/([0-9]{13})-([0-9a-z]{20})-([1-9][0-9]{0,3})(?:\.([0-9a-z]{8}))?")
+_OBJECT = re.compile(r"([0-9])/([0-9]{13})-([0-9a-z]{20})-([1-9][0-9]{0,3})(?:\.([0-9a-z]{32}))?(?:\.([0-9a-z]{8}))?")
 _MESSAGE_ID = re.compile(r"[0-9a-z]{20}-[0-9]{1,3}")
 _LETTER = re.compile(r"([0-9]{13})-([0-9a-z]{20}-[0-9]{1,3})(?:\.([0-9]{4}))?")
 _LOCK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:=@+-]{0,199}")
@@ -81,7 +81,8 @@ def rank_of(priority: int) -> int:
 class ObjectName:
     """The name of a message object below ``inbox/{lane}/``, taken apart.
 
-    ``group``: the :func:`group_mark` of the group whose order its messages keep; '' if they keep none.
+    ``group``: the :func:`group_mark` of the group whose order its messages keep; '' if they keep none. ``dedup``: the
+    :func:`dedup_mark` of the key that its one message was reserved for; '' if it was for none.
     """
 
     rank: int
@@ -89,10 +90,11 @@ class ObjectName:
     id: str
     count: int
     group: str = ""
+    dedup: str = ""
 
     def __str__(self) -> str:
-        group = f".{self.group}" if self.group else ""
-        return f"{self.rank}/{self.visible_at_ms:013d}-{self.id}-{self.count}{group}"
+        marks = "".join(f".{mark}" for mark in (self.dedup, self.group) if mark)
+        return f"{self.rank}/{self.visible_at_ms:013d}-{self.id}-{self.count}{marks}"
 
     @classmethod
     def parse(cls, name: str) -> ObjectName | None:
@@ -100,12 +102,27 @@ class ObjectName:
         match = _OBJECT.fullmatch(name)
         if match is None or int(match[4]) > MAX_MESSAGES_PER_OBJECT:
             return None
-        return cls(int(match[1]), int(match[2]), match[3], int(match[4]), match[5] or "")
+        return cls(int(match[1]), int(match[2]), match[3], int(match[4]), match[6] or "", match[5] or "")
 
 
 def group_mark(group: str) -> str:
     """Return what names the group in the names of objects; two groups that share one are merely ordered as one."""
-    return base64.b32hexencode(hashlib.sha256(group.encode()).digest()[:5]).decode().lower()
+    return _mark(group, 5)
+
+
+def dedup_mark(dedup_id: str) -> str:
+    """Return what names a deduplication key in the names of objects and reservations: 160 bits, so no two share one."""
+    return _mark(dedup_id, 20)
+
+
+def _mark(text: str, size: int) -> str:
+    return base64.b32hexencode(hashlib.sha256(text.encode()).digest()[:size]).decode().lower()
+
+
+def dedup_of(name: str) -> str:
+    """Return the mark of the deduplication key that the object of this (valid) name was reserved for; '' for none."""
+    mark = name[:-9] if name[-9] == "." else name
+    return mark[-32:] if mark[-33] == "." else ""
 
 
 def group_of(name: str) -> str:
@@ -115,7 +132,7 @@ def group_of(name: str) -> str:
 
 def count_of(name: str) -> int:
     """Return how many messages the object of this (valid) name holds."""
-    return int(name[name.rindex("-") + 1 : -9 if name[-9] == "." else None])
+    return int(name[name.rindex("-") + 1 :].partition(".")[0])
 
 
 def visible_at_ms_of(name: str) -> int:
@@ -246,8 +263,9 @@ class Keys:
     def dedup(self) -> str:
         return self.root + "dedup/"
 
-    def reservation(self, dedup_id: str) -> str:
-        return f"{self.dedup}{_digest(dedup_id)}{_SUFFIX}"
+    def reservation(self, mark: str) -> str:
+        """Return the key of what reserves a deduplication key, by its :func:`dedup_mark`."""
+        return f"{self.dedup}{mark}{_SUFFIX}"
 
     @property
     def forgetting(self) -> str:

@@ -1,6 +1,7 @@
-"""Removes what is settled: *delete, write the journal, let the ledger forget*, in this order.
+"""Removes what is settled: *delete, mark its deduplication key, write the journal, let the ledger forget*, in this order.
 
-The journal (``settled/{lane}/…``) tells a message that arrives late from the ghost of one that was processed.
+The journal (``settled/{lane}/…``) tells a message that arrives late from the ghost of one that was processed. A producer
+that has died may be followed by another after any time: see :mod:`.dedup`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from s3queue.core.keys import rank_in
 from s3queue.core.ledger import Ledger
 from s3queue.core.transitions import Prune
 from s3queue.core.upkeep import prunable
-from s3queue.protocol import journal
+from s3queue.protocol import dedup, journal
 from s3queue.protocol.lane import Lane
 from s3queue.store.port import PER_REQUEST
 
@@ -93,6 +94,7 @@ class Janitor:
             for name in self._deleted.keys() - set(names):
                 self._deleted[name] = self._lane.clock.monotonic()
         names = self._delete_again(names[:PER_REQUEST], ledger)
+        names = self._without_open_keys(names)
         if names:
             journal.write(self._lane, names)
             self._lane.committer.defer(Prune(tuple(names)))
@@ -111,12 +113,19 @@ class Janitor:
         left = set(self._lane.inbox.delete(above)) if above else set()
         return [name for name in names if name not in left]
 
+    def _without_open_keys(self, names: list[str]) -> list[str]:
+        unsure = dedup.note_written(self._lane, names)
+        now = self._lane.clock.monotonic()
+        with self._lock:
+            self._deleted |= {name: now for name in names if name in unsure and name in self._deleted}
+        return [name for name in names if name not in unsure]
+
     def retire(self, names: list[str]) -> int:
         """Delete, journal and forget settled objects, whoever settled them; return how many were forgotten."""
         forgotten = 0
         for some in batched(names, PER_REQUEST):
             left = set(self._lane.inbox.delete(some))
-            gone = [name for name in some if name not in left]
+            gone = self._without_open_keys([name for name in some if name not in left])
             if gone:
                 journal.write(self._lane, gone)
                 (count,) = self._lane.committer.commit(Prune(tuple(gone)))

@@ -16,14 +16,14 @@ class Naming:
         self._lock = threading.Lock()
         self._last = (0, "")
 
-    def name(self, rank: int, at_ms: int, count: int, group: str = "") -> ObjectName:
-        """Return a name nobody else will make; one with a ``group`` (mark) sorts behind all that were made before."""
+    def name(self, rank: int, at_ms: int, count: int, group: str = "", dedup: str = "") -> ObjectName:
+        """Return a name nobody else will make, with these marks; one with a ``group`` sorts behind all made before."""
         if not group:
-            return ObjectName(rank, at_ms, self._ids.new(at_ms), count)
+            return ObjectName(rank, at_ms, self._ids.new(at_ms), count, dedup=dedup)
         with self._lock:
             at_ms = max(at_ms, self._last[0])
             id_ = self._ids.new(at_ms)
             if (at_ms, id_) <= self._last:
                 id_ = successor(self._last[1])
             self._last = (at_ms, id_)
-        return ObjectName(rank, at_ms, id_, count, group)
+        return ObjectName(rank, at_ms, id_, count, group, dedup)

@@ -140,7 +140,8 @@ def _messages(load: Load, settings: Settings, life: Life, objects: float) -> Ite
     rate = load.messages_per_s
     keys = rate * load.deduplicated
     yield Rate("PUT", Purpose.ENQUEUE, objects + 2 * keys + 2 * keys / PAGE)
-    yield Rate("GET", Purpose.ENQUEUE, (2 + 4) * keys)  # to reserve, and to forget: passes over it, and the last look
+    # To reserve; to see that it is marked; to forget: passes over it, and the last look.
+    yield Rate("GET", Purpose.ENQUEUE, (2 + 1 + 4) * keys)
     yield Rate("POST", Purpose.DELETES, keys / PAGE)
     yield Rate("PUT", Purpose.DEAD_LETTERS, rate * life.deaths)
     kept = rate * (1 - life.deaths) if settings.results else 0.0

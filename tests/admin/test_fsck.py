@@ -11,7 +11,7 @@ import pytest
 
 from s3queue import InvalidName, NonRetriable, NotFound, Queue, StoreUnavailable
 from s3queue.core.codec import decode_ledger, encode_journal, encode_ledger, encode_messages
-from s3queue.core.keys import Keys, ObjectName
+from s3queue.core.keys import Keys, ObjectName, dedup_mark
 from s3queue.core.ledger import Ledger, Line, Part, Ticket
 from s3queue.core.message import Message
 from s3queue.ids import SeededIds
@@ -235,8 +235,8 @@ def test_what_only_reading_shows_is_found_deep(shop: Shop) -> None:
     waits = shop.message(-1000, id_="7" * 20)
     twin = shop.message(-2000, id_="8" * 20, message_id="7" * 20 + "-0")
     torn = shop.put(KEYS.message(0, f"9/{shop.clock.now_ms() + 5000:013d}-{'9' * 20}-1"), b"{")
-    open_ = KEYS.reservation("never")
-    held = json.loads(fetch(shop.store, KEYS.reservation("once")).body)
+    open_ = KEYS.reservation(dedup_mark("never"))
+    held = json.loads(fetch(shop.store, KEYS.reservation(dedup_mark("once"))).body)
     shop.put(open_, json.dumps(held | {"written": False, "reserved_at_ms": shop.clock.now_ms() - 4_000_000}).encode())
     retried = shop.message(-3000, id_="b" * 20, message_id=letter_of(shop)[len(KEYS.dlq) + 14 :].removesuffix(".json"))
     bad_letter = shop.put(f"{KEYS.dlq}{shop.clock.now_ms():013d}-{'c' * 20}-0.json", b"{")

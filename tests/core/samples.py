@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from s3queue.core.keys import ObjectName, group_mark
+from s3queue.core.keys import ObjectName, dedup_mark, group_mark
 from s3queue.core.ledger import Ledger, Line, Part, Rescue, Ticket
 from s3queue.core.message import AttemptError, DeadLetter, Message
 from s3queue.core.retry import STRATEGIES, RetryPolicy
@@ -28,7 +28,8 @@ ids = st.integers(0, 2**100 - 1).map(lambda number: encode(number, 20))
 
 def object_names(max_count: int = 1000) -> st.SearchStrategy[ObjectName]:
     times_ms, groups = st.integers(0, 9_999_999_999_999), st.sampled_from(["", "", "0123456z", group_mark("a")])
-    return st.builds(ObjectName, st.integers(0, 9), times_ms, ids, st.integers(1, max_count), groups)
+    keys = st.sampled_from(["", "", dedup_mark("a")])
+    return st.builds(ObjectName, st.integers(0, 9), times_ms, ids, st.integers(1, max_count), groups, keys)
 
 
 def name(serial: int = 0, count: int = 1, *, rank: int = 9, at_ms: int = NOW) -> str:

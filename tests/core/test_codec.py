@@ -145,7 +145,7 @@ LEDGER = Ledger(
     counters={"ticketed": 8},
     latency_ms={64: 2},
 )
-NOTICE = Forgetting("n", frozenset({"a" * 64, "b" * 64}), NOW)
+NOTICE = Forgetting("n", frozenset({"a" * 32, "b" * 32}), NOW)
 KINDS = [
     Kind("ledger", codec.encode_ledger(LEDGER), lambda body: codec.decode_ledger(body, KEY)),
     Kind(

@@ -14,6 +14,7 @@ from s3queue.core.keys import (
     check_prefix,
     check_queue_name,
     count_of,
+    dedup_of,
     group_of,
     letter_name,
     message_id_at,
@@ -101,7 +102,7 @@ def test_a_name_reads_back_as_its_parts(which: ObjectName) -> None:
     text = str(which)
     assert ObjectName.parse(text) == which
     assert (rank_in(text), visible_at_ms_of(text), count_of(text)) == (which.rank, which.visible_at_ms, which.count)
-    assert group_of(text) == which.group
+    assert (group_of(text), dedup_of(text)) == (which.group, which.dedup)
 
 
 @given(object_names(), object_names())

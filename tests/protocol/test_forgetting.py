@@ -9,7 +9,7 @@ import pytest
 
 from s3queue.core.codec import decode_reservation
 from s3queue.core.kept import Forgetting, decode_forgetting, encode_forgetting
-from s3queue.core.keys import ObjectName, message_id_at
+from s3queue.core.keys import ObjectName, dedup_mark, message_id_at
 from s3queue.core.message import Message
 from s3queue.errors import NewerFormat, StoreUnavailable
 from s3queue.protocol import dedup, forgetting, retention
@@ -25,13 +25,13 @@ from tests.store.faulty import Faulty
 
 TTL_MS = 86_400_000
 KEY = "order-17"
-RESERVATION = KEYS.reservation(KEY)
+RESERVATION = KEYS.reservation(dedup_mark(KEY))
 
 
 def enqueue(lane: Lane, payload: str = "new") -> str:
     now = lane.now_ms()
-    name = ObjectName(9, now, lane.ids.new(now), 1)
-    return enqueue_once(lane, KEY, name, Message(message_id_at(name.id, 0), payload, now), TTL_MS)
+    name = ObjectName(9, now, lane.ids.new(now), 1, dedup=dedup_mark(KEY))
+    return enqueue_once(lane, name, Message(message_id_at(name.id, 0), payload, now), TTL_MS)
 
 
 def sweep(lane: Lane) -> int | None:
@@ -222,7 +222,7 @@ def test_clearing_forgets_what_is_older_and_leaves_what_is_foreign() -> None:
     process = bucket.process()
     first = enqueue(process.lane)
     foreign = KEYS.dedup + "notes.txt"
-    corrupt = KEYS.reservation("corrupt")
+    corrupt = KEYS.reservation(dedup_mark("corrupt"))
     bucket.plant(foreign, b"mine")
     bucket.plant(corrupt, b"garbage")
     bucket.clock.advance(100)

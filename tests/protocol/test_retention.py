@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from s3queue.core.kept import Result, encode_result, history_name
-from s3queue.core.keys import ObjectName, message_id_at
+from s3queue.core.keys import ObjectName, dedup_mark, message_id_at
 from s3queue.core.message import Message
 from s3queue.errors import StoreUnavailable
 from s3queue.protocol import retention
@@ -39,9 +39,9 @@ def hour(process: Process) -> str:
 
 def reservation(process: Process, dedup_id: str) -> str:
     now = process.lane.now_ms()
-    name = ObjectName(9, now, process.lane.ids.new(now), 1)
-    enqueue_once(process.lane, dedup_id, name, Message(message_id_at(name.id, 0), None, now), DAY_S * 1000)
-    return KEYS.reservation(dedup_id)
+    name = ObjectName(9, now, process.lane.ids.new(now), 1, dedup=dedup_mark(dedup_id))
+    enqueue_once(process.lane, name, Message(message_id_at(name.id, 0), None, now), DAY_S * 1000)
+    return KEYS.reservation(name.dedup)
 
 
 def kept(bucket: Bucket) -> set[str]:
@@ -196,7 +196,7 @@ FOREIGN = [
 def test_what_is_foreign_or_corrupt_is_told_once_and_left(bucket: Bucket) -> None:
     process = bucket.process(**settings())
     planted = {KEYS.root + name for name in FOREIGN}
-    planted |= {KEYS.result("0123456789abcdefghjk-0"), KEYS.reservation("corrupt")}
+    planted |= {KEYS.result("0123456789abcdefghjk-0"), KEYS.reservation(dedup_mark("corrupt"))}
     for key in planted:
         bucket.plant(key, b"garbage")
     newer = KEYS.result("0123456789abcdefghjk-1")

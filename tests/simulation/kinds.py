@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from tests.simulation import changing, forgetting, locks, ordering, replays, schedules
+from tests.simulation import changing, forgetting, keys, locks, ordering, replays, schedules
 from tests.simulation.mutant import Mutant
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.scenario import play
@@ -54,6 +54,7 @@ KINDS = {
         Kind("changes", changing.play_changed, changing.CHANGED_STORMS, 2, changing.CHANGE_MUTANTS),
         Kind("locks", locks.play_locks, tuple(locks.STORMS), 4, locks.LOCK_MUTANTS),
         Kind("replays", replays.play_replays, tuple(replays.STORMS), 1, replays.REPLAY_MUTANTS),
+        Kind("keys", keys.play_keys, tuple(keys.STORMS), 1, keys.KEY_MUTANTS),
         Kind("forgetting", forgetting.play_forgetting, tuple(forgetting.STORMS), 1),
     )
 }

@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from s3queue.core import claiming, settling, upkeep
 from s3queue.core.draft import Draft
-from s3queue.core.keys import ObjectName, rank_of
+from s3queue.core.keys import ObjectName, dedup_of, rank_of
 from s3queue.core.ledger import Counter, Line
 from s3queue.core.message import Message, Reservation
 from s3queue.core.transitions import Strike
@@ -101,7 +101,7 @@ def _under_own_name() -> Any:
 
     def complete(lane: Lane, record: Any, version: Any, held: Reservation, message: Message) -> str:
         object_id = message.id.rpartition("-")[0]
-        own = ObjectName(rank_of(message.priority), message.enqueued_at_ms, object_id, 1)
+        own = ObjectName(rank_of(message.priority), message.enqueued_at_ms, object_id, 1, dedup=dedup_of(held.name))
         return original(lane, record, version, replace(held, name=str(own)), message)
 
     return patch.object(dedup, "_complete", complete)

@@ -15,6 +15,7 @@ from s3queue.core.ticking import Fire
 from s3queue.core.transitions import Publish
 from s3queue.protocol import consumer, coordinator, dead_letters, dedup, duties, janitor, journal, locks, moves
 from s3queue.protocol.committer import Committer
+from s3queue.protocol.janitor import Janitor
 from s3queue.protocol.locks import Lock
 from s3queue.protocol.registry import Registry
 from s3queue.protocol.sweeper import Sweeper
@@ -33,7 +34,7 @@ DOC = ROOT / "docs" / "reliability.md"
 
 ENGINE = [
     changing, claiming, coordinator, consumer, dead_letters, dedup, dispatch, duties, janitor, journal, lease, locks, moves,
-    operating, producing, settling, upkeep, Committer, Draft, Fire, Lock, Publish, Record, Registry, Settings, Sweeper,
+    operating, producing, settling, upkeep, Committer, Draft, Fire, Janitor, Lock, Publish, Record, Registry, Settings, Sweeper,
 ]  # fmt: skip
 """What mutants patch: actors take turns, and are killed, inside the patches, and none may outlast them."""
 ALL = [(kind.name, mutant) for kind in KINDS.values() for mutant in kind.mutants]
