@@ -11,6 +11,8 @@ HINTED_S = 0.25
 """Least time between two looks that hints are the reason for: a busy producer hints all day, and every look is billed."""
 SPREAD_S = 0.02
 """Over how long the workers spread that one hint reaches."""
+ENOUGH = 8
+"""How many handlers must have ended to tell how long one takes: one quick message says little of the hundred behind it."""
 _SLOW_START = 2
 _GROWTH = 8
 
@@ -25,6 +27,7 @@ class Prefetch:
     concurrency: int
     limit: int
     mean_s: float = 0.0
+    _seen: int = 0
     _target: int = 0
 
     def __post_init__(self) -> None:
@@ -32,12 +35,13 @@ class Prefetch:
 
     def observe(self, seconds: float) -> None:
         """Take note of how long a handler took."""
+        self._seen += 1
         self.mean_s = seconds if not self.mean_s else self.mean_s + 0.1 * (seconds - self.mean_s)
 
     def grow(self) -> None:
         """Take note that there was more work than was held."""
-        if not self.mean_s:
-            return  # none has ended yet: they may be slow
+        if self._seen < ENOUGH:
+            return  # they may be slow
         self._target = min(self._target * _GROWTH, self.limit)
 
     def want(self, lease_s: float, bytes_each: float) -> int:
@@ -46,7 +50,7 @@ class Prefetch:
 
     def capacity(self, lease_s: float, bytes_each: float, read_s: float) -> int:
         """Return how many it would come to hold if there were as many; reading one takes it ``read_s`` seconds in all."""
-        return self._most(lease_s, bytes_each, read_s) if self.mean_s else self.want(lease_s, bytes_each)
+        return self._most(lease_s, bytes_each, read_s) if self._seen >= ENOUGH else self.want(lease_s, bytes_each)
 
     def _most(self, lease_s: float, bytes_each: float, read_s: float) -> int:
         horizon_s = min(HORIZON_S, lease_s / 4)

@@ -14,7 +14,7 @@ from s3queue.protocol.committer import GET_PRICE_OF_PUT
 from s3queue.protocol.coordinator import LEASE_MS, idle_poll_s
 from s3queue.protocol.janitor import DELETE_AFTER_S, DELETE_AT
 from s3queue.protocol.search import MAX_OBJECTS
-from s3queue.runtime.pace import Polling, Prefetch
+from s3queue.runtime.pace import ENOUGH, Polling, Prefetch
 from s3queue.runtime.readers import READERS
 from s3queue.runtime.worker import LINGER_S
 from s3queue_admin.cost.books import Attention, Part, Plan
@@ -72,7 +72,8 @@ class Worker:
         self.running = sorted((at, 0) for at in ends_at)
         self.leases = [[float(count), self.play.now - self.lane.lease_s / 2 * self.play.random()]]
         self.play.books.held[self.number] = count
-        self.prefetch.observe(self.lane.handler_s)
+        for _ in range(ENOUGH):  # it has been at work for long
+            self.prefetch.observe(self.lane.handler_s)
         self.play.books.rooms[self.number] = self.prefetch.capacity(self.lane.lease_s, 1.0, 0.0)
         self.busy_since = self.play.now
 
