@@ -120,6 +120,25 @@ def test_each_shipped_figure_is_dated_and_says_where_it_is_from() -> None:
     assert "unordered" in prices.bucket("s3-express").note
 
 
+@pytest.mark.parametrize(
+    ("store", "figure", "unit_usd"),
+    [
+        ("s3", "put_list", "0.0000050000"),  # Requests-Tier1
+        ("s3", "get", "0.0000004000"),  # Requests-Tier2
+        ("s3", "storage_gb_month", "0.0230000000"),  # TimedStorage-ByteHrs, the first 50 TB
+        ("sqs", "request", "0.0000004000"),  # Requests-RBP, the first 100 thousand million
+        ("sqs-fifo", "request", "0.0000005000"),  # Requests-FIFO-RBP, likewise
+    ],
+)
+def test_prices_of_s3_and_sqs_are_those_of_the_price_list_that_aws_publishes(
+    store: str, figure: str, unit_usd: str
+) -> None:
+    listed = next(each for each in load_prices().stores if each.name == store)
+    per = 1 if figure == "storage_gb_month" else 1_000_000
+    assert getattr(listed, figure) == pytest.approx(float(unit_usd) * per)
+    assert listed.origins[figure].source.startswith("https://pricing.us-east-1.amazonaws.com/offers/v1.0/aws/")
+
+
 def test_a_file_of_one_s_own_is_used(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(PLAIN.replace("put_list = 5.00", "put_list = 2.5") + "\n[mine]\n" + _table("r2"))
