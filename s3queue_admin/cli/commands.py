@@ -47,6 +47,9 @@ class _Program(click.Group):
         try:
             return super().invoke(ctx)
         except click.NoSuchOption as error:
+            if error.option_name == "--at":
+                text = "--at shows what was, and this is about what is now: status, ls, show and the like take it."
+                raise click.UsageError(text, error.ctx) from None
             if error.ctx is not None and any(each.name == "where" for each in error.ctx.command.params):
                 raise _with(error, "A filter that begins with - comes after --, or say NOT.") from None
             raise

@@ -25,11 +25,16 @@ from tests.architecture.test_imports import HEAVY, loaded_by
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs/operator.md").read_text("utf-8")
+_WRITING = [
+    "configure orders", "configure orders lanes=2", "replay orders --all", "pause orders", "purge orders", "undo a",
+    "dlq purge orders", "stuck reset orders",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("command", "told"),
     [
+        *((f"{verb} --at 1h", "--at shows what was") for verb in _WRITING),
         ("ls order", "Did you mean 'orders'?"),
         ("ls nothing-like-it", "There are mails, orders"),
         ("ls ../x", "queue"),
