@@ -9,7 +9,7 @@ from typing import Any
 
 from s3queue.connection import Connection
 from s3queue.core.checking import check_number
-from s3queue.core.cron import Timetable
+from s3queue.core.cron import Timetable, never_fires
 from s3queue.core.keys import check_label, check_lock_name, check_schedule_name, rank_of
 from s3queue.core.message import Message, Reservation
 from s3queue.core.payload import check_payload
@@ -71,7 +71,7 @@ class Sharing(ABC):
             check_order(settings.order, 0, None, priority)
         now = lane.now_ms()
         if timetable.after(now) is None:
-            raise InvalidSetting(f"cron is {cron!r}: it never fires.", remedy="Name a day that its months have.")
+            raise never_fires(cron)
         connection.register.serve(priority)
         message = Message("", payload, now, priority=priority, **shape)
         line = " ".join(cron.split())

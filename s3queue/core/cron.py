@@ -28,10 +28,9 @@ class Timetable:
         self._cron, self._zone = cron, _zone(timezone)
         if not isinstance(cron, str) or len(cron) > _MAX_CHARS:
             raise _unreadable(cron, "it is not a short text")
-        try:
-            CronSim(cron, datetime(2000, 1, 1, tzinfo=UTC))
-        except (CronSimError, ValueError, AssertionError) as error:
-            raise _unreadable(cron, str(error)) from None
+        why = _fault(cron)
+        if why:
+            raise never_fires(cron) if _has_no_day(cron.split()) else _unreadable(cron, why)
 
     def after(self, at_ms: int) -> int | None:
         """Return the first tick later than ``at_ms``; None if there is none within fifty years."""
@@ -80,6 +79,29 @@ def _zone(name: str) -> ZoneInfo:
 @lru_cache(maxsize=256)
 def _zone_info(name: str) -> ZoneInfo:
     return ZoneInfo(name)
+
+
+def never_fires(cron: str) -> InvalidSetting:
+    """Return the error for a line that can be read, and names a day that there is not: the 30th of February."""
+    return InvalidSetting(
+        f"cron is {cron!r:.80}: it never fires, as no day is both in its months and of its days.",
+        remedy="Name a day that its months have: '0 0 L 2 *' is the last day of each February.",
+    )
+
+
+def _fault(cron: str) -> str:
+    """Return why the line cannot be used, '' if it can."""
+    try:
+        CronSim(cron, datetime(2000, 1, 1, tzinfo=UTC))
+    except (CronSimError, ValueError, AssertionError) as error:
+        return str(error) or "it cannot be read"
+    return ""
+
+
+def _has_no_day(fields: list[str]) -> bool:
+    """Whether day and month of a line that cannot be used can each be read alone."""
+    alone = ([*fields[:-3], "*", *fields[-2:]], [*fields[:-2], "*", *fields[-1:]])
+    return len(fields) > 4 and not any(_fault(" ".join(each)) for each in alone)
 
 
 def _unreadable(cron: object, why: str) -> InvalidSetting:

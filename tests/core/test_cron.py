@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -124,12 +125,22 @@ def test_seconds_may_stand_in_front() -> None:
     "cron",
     [
         *("", "0 3 * *", "0 3 * * * * *", "61 * * * *", "x * * * *", "*/0 * * * *", "@daily", "5-1 * * * *", 7, None),
-        *("0 0 30 2 *", "0 0 31 4,6 *", "0" * 5000 + " * * * *", "* " * 3000),
+        *("0" * 5000 + " * * * *", "* " * 3000, "0 0 30 x *", "0 0 32 2 *"),
     ],
 )
 def test_what_is_no_cron_line_is_refused(cron: str) -> None:
-    with pytest.raises(InvalidSetting, match="cron is"):
+    with pytest.raises(InvalidSetting, match="cron is") as refused:
         Timetable(cron, "UTC")
+    assert "never fires" not in str(refused.value)
+
+
+@pytest.mark.parametrize("cron", ["0 0 30 2 *", "0 0 0 30-31 FEB *", "0 0 31 4,6 *", "0 0 31 2 */1"])
+def test_a_day_that_its_months_have_not_is_told_with_one_that_they_have(cron: str) -> None:
+    with pytest.raises(InvalidSetting, match=r"never fires.*Name a day that its months have: '(.+)' is the") as refused:
+        Timetable(cron, "UTC")
+    meant = re.search("'(0 0 L 2 [*])'", str(refused.value))
+    assert meant is not None
+    assert ticks(Timetable(meant[1], "UTC"), YEAR, YEAR + 400 * 86_400_000)
 
 
 @pytest.mark.parametrize(
