@@ -90,7 +90,7 @@ class NoResult(NotFound):
         ),
         "off": (
             "has no result, as the queue keeps none",
-            "configure(results=True) keeps those of the messages to come.",
+            "Queue.configure(results=True), or `s3queue-admin configure QUEUE results=true`, keeps those to come.",
         ),
     }
 

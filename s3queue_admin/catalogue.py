@@ -33,7 +33,7 @@ class Kind:
 
 _WORK = (
     Kind("no-workers", "error", "Messages wait and nobody works.",
-         "Start workers: `s3queue worker MODULE:FUNCTION`, or Worker(q, handler).run(); a queue that is only "
+         "Start workers: `s3queue worker MODULE:FUNCTION --queue QUEUE`, or Worker(q, handler).run(); a queue that is only "
          "opened processes nothing."),
     Kind("not-visible", "info", "All that waits is scheduled for later.",
          "Nothing, if delays and backoffs are meant to be that long; else look at delay=, visible_at= and the "
@@ -50,8 +50,8 @@ _WORK = (
          "Look for workers that restart or stall; keep poll_interval well below 14 s, as a term lasts 20 s; "
          "watch the store's latency."),
     Kind("stalled", "warning", "Claims ran out and nobody has rescued them yet.",
-         "Sweeps rescue them within a minute while a worker lives; `s3queue-admin stuck list` explains each, "
-         "`stuck reset` gives them back now."),
+         "Sweeps rescue them within a minute while a worker lives; `s3queue-admin stuck list QUEUE` explains each, "
+         "`s3queue-admin stuck reset QUEUE --older-than 1m` gives them back now."),
     Kind("not-swept", "warning", "A lane has not been swept for long.",
          "Its coordinator may be stuck or lack s3:ListBucket: look at its log; restart it, and another takes over."),
     Kind("held-long", "warning", "Messages have been in the hands of living workers for very long.",
@@ -75,8 +75,8 @@ _OUTCOMES = (
          "Look for crashes and for processes paused past their lease; raise visibility_timeout; make handlers "
          "idempotent."),
     Kind("lease-lost-alive", "warning", "Workers that live have lost claims.",
-         "They could not extend them in time: raise visibility_timeout (configure), give them CPU, use "
-         "executor='process' for what computes."),
+         "They could not extend them in time: raise it (`s3queue-admin configure QUEUE visibility_timeout=60s`), give "
+         "them CPU, use executor='process' for what computes."),
     Kind("poison", "warning", "Messages have outlived several workers: one of them may be what kills them.",
          "They are claimed apart and die after max_attempts; look at the payload and at what its workers died of."),
     Kind("dead-letters", "info", "There are dead letters.",
@@ -98,7 +98,8 @@ _OUTCOMES = (
 
 _COST = (
     Kind("lost-races", "warning", "Many commits lose a race: each is a PUT for nothing.",
-         "Give the queue more lanes: configure(lanes='auto'), or a number; or use fewer, larger workers."),
+         "Give the queue more lanes: `s3queue-admin configure QUEUE lanes=auto`, or a number; or use fewer, larger "
+         "workers."),
     Kind("throttled", "warning", "The store asked to slow down.",
          "Raise poll_interval; use fewer workers with more concurrency, more lanes, enqueue_many; on AWS ask for "
          "a prefix partition."),
@@ -115,20 +116,21 @@ _COST = (
          "A sweep finishes them within half a minute: if workers live, look in their logs for what refuses them "
          "(a permission, a corrupt source)."),
     Kind("results-on", "info", "Every result is written: a PUT a message.",
-         "If nobody reads them: configure(results=False)."),
+         "If nobody reads them: `s3queue-admin configure QUEUE results=false`."),
     Kind("history-on", "info", "Every attempt is recorded.",
-         "If nobody analyses it: configure(history=False)."),
+         "If nobody analyses it: `s3queue-admin configure QUEUE history=false`."),
 )  # fmt: skip
 
 _SETTINGS = (
     Kind("visibility-short", "warning", "The visibility timeout is too short for a store that is slow now and then.",
-         "Use 10 s or more (configure(visibility_timeout=30)): requests to S3 may take seconds, and claims are "
-         "extended anyway."),
+         "Use 10 s or more (`s3queue-admin configure QUEUE visibility_timeout=30s`): requests to S3 may take seconds, "
+         "and claims are extended anyway."),
     Kind("lanes-many", "warning", "There are more lanes than workers.",
-         "Workers visit the other lanes only now and then: configure(lanes=…) to at most one for two workers, or "
-         "lanes='auto'."),
+         "Workers visit the other lanes only now and then: `s3queue-admin configure QUEUE lanes=auto`, or a number, at "
+         "most one for two workers."),
     Kind("strict-idle", "info", "A strictly ordered queue has one worker at work; the others stand by.",
-         "Two are enough; use order='strict-group' if only messages of one group must keep their order."),
+         "Two are enough; if only messages of one group must keep their order, make another queue, with "
+         "order='strict-group'."),
     Kind("unprobed", "warning", "The store's conditional writes were never tested.",
          "Run `s3queue probe`: on a store that ignores If-Match (ETags) messages are lost and doubled in silence."),
     Kind("versions-mixed", "info", "Workers of different versions are at work.",
@@ -137,9 +139,10 @@ _SETTINGS = (
          "Keep clocks by NTP: beyond two seconds claims may be rescued too early, beyond fifteen minutes S3 "
          "refuses them."),
     Kind("lock-expired", "warning", "A lock ran out and its holder has not given it back.",
-         "Its holder is dead or held up; the next who wants it gets it. `s3queue lock release NAME` frees it now."),
+         "Its holder is dead or held up; the next who wants it gets it. `s3queue lock release NAME --queue QUEUE "
+         "--yes` frees it now."),
     Kind("schedule-never", "warning", "A schedule never fires again.",
-         "Mend its cron line or remove it: `s3queue schedule remove NAME`."),
+         "Mend its cron line or remove it: `s3queue schedule remove NAME --queue QUEUE`."),
     Kind("schedule-missed", "warning", "A tick was due and has not been fired.",
          "Schedules are fired by the coordinator of the first lane: is there one? Else the tick is made up for "
          "as catch_up says."),
@@ -201,8 +204,8 @@ _FSCK = (
     Kind("ghost", "warning", "Second copies of messages that were processed lie in the inbox.",
          "The next sweep deletes them; they are not processed again."),
     Kind("lane-unserved", "error", "Messages lie in a lane that nobody serves.",
-         "Raise the lanes again, configure(lanes=…), so that workers serve it; look for whoever changed "
-         "queue.json by hand."),
+         "Raise the lanes again, `s3queue-admin configure QUEUE lanes=…`, so that workers serve it; look for whoever "
+         "changed queue.json by hand."),
     Kind("alive-and-dead", "error", "A message is alive and a dead letter as well.",
          "It may run again: compare both, then discard the letter, or the message."),
     Kind("dead-twice", "warning", "A message has two dead letters.",

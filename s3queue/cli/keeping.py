@@ -84,7 +84,8 @@ def history(common: Common, since: datetime, until: datetime | None, number: int
         found = list(queue.history(since=since, until=until, limit=number))
         if not found and not queue.connect().register.current().history:
             click.echo(
-                f"Note: {queue.name!r} keeps no history: configure(history=True) records attempts from then on.",
+                f"Note: {queue.name!r} keeps no history: `s3queue-admin configure {queue.name} history=true` records attempts "
+                "from then on.",
                 err=True,
             )
     columns = ("ended", "id", "attempt", "outcome", "wait ms", "run ms", "worker", "error")

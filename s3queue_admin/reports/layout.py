@@ -122,7 +122,8 @@ def _queue(facts: QueueFacts, window: Window) -> Section:
         *(Note(note) for note in facts.notes),
     ]
     if facts.activity is None:
-        kept = "it kept none of this window" if now.settings.history else "it is off: configure(history=True)"
+        off = f"it is off: `s3queue-admin configure {now.queue} history=true`"
+        kept = "it kept none of this window" if now.settings.history else off
         blocks.append(Note(f"No throughput and latency over time: they take the queue's history, and {kept}."))
     return _section(f"Queue {now.queue}", blocks)
 

@@ -195,14 +195,14 @@ class _Judge:
         )
 
     def _at(self, code: str, evidence: str, since_ms: int) -> Stuck:
-        kind, waiting = KINDS[code], self._snapshot.stats.pending
+        found, waiting = KINDS[code].found(evidence, queue=self._snapshot.queue), self._snapshot.stats.pending
         since = to_datetime(since_ms)
         return Stuck(
             code,
-            kind.severity,
-            kind.title,
+            found.severity,
+            found.title,
             evidence,
-            kind.remedy,
+            found.remedy,
             self._lane.number,
             waiting,
             since,

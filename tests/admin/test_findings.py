@@ -10,9 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from s3queue import NonRetriable, Queue, Worker
+from s3queue.cli.commands import cli as engine
 from s3queue.clock import to_datetime
 from s3queue.core.ledger import Leader, Ledger, Line, Part, Rescue, Ticket
 from s3queue.core.presence import Presence
@@ -23,6 +25,8 @@ from s3queue.protocol.schedules import Schedule
 from s3queue.store.port import CREATE
 from s3queue_admin import judging as module
 from s3queue_admin.catalogue import KINDS, MAX_KEYS, TROUBLESHOOTING
+from s3queue_admin.cli.commands import cli as admin
+from s3queue_admin.cli.settings import read_changes
 from s3queue_admin.judging import findings
 from s3queue_admin.picture import Books, show_lane, show_workers
 from s3queue_admin.snapshot import Problem, QueueSnapshot, Rates, Span
@@ -281,6 +285,35 @@ def test_the_docs_map_the_troubleshooting_chapter_as_the_code_does() -> None:
 def test_the_docs_list_every_check_as_the_code_has_it() -> None:
     documented = {code.strip("`"): tuple(cells) for code, cells in rows("Checks").items()}
     assert documented == {kind.code: (kind.severity, kind.title, kind.remedy) for kind in KINDS.values()}
+
+
+def command_of(words: list[str]) -> click.Command:
+    """The command that a line of the shell names; its words are taken away."""
+    found: click.Command = {"s3queue": engine, "s3queue-admin": admin}[words.pop(0)]
+    while isinstance(found, click.Group):
+        found = found.commands[words.pop(0)]
+    return found
+
+
+COMMANDS = [
+    (kind.code, line)
+    for kind in KINDS.values()
+    for line in re.findall("`(s3queue[^`]*)`", kind.found("", queue="jobs").remedy)
+]
+
+
+@pytest.mark.parametrize(("code", "line"), COMMANDS)
+def test_commands_in_remedies_can_be_typed_as_they_stand(code: str, line: str) -> None:
+    words = line.replace("…", "1").split()
+    command = command_of(words)
+    with click.Context(command) as ctx:
+        given, _, _ = command.make_parser(ctx).parse_args(words)  # an option that there is none of raises
+        assert command.name != "configure" or read_changes(given["pairs"], Settings())
+    assert "QUEUE" not in line, code
+
+
+def test_remedies_are_for_the_shell() -> None:
+    assert not [kind.code for kind in KINDS.values() if "configure(" in kind.remedy]
 
 
 def test_times_in_evidence_are_in_utc() -> None:

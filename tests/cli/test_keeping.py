@@ -88,4 +88,4 @@ def test_a_history_that_is_not_kept_is_told(run: Run, url: str, ids: list[str]) 
     assert run("history", "--url", url).stderr == ""  # there are old records
     done = run("history", "--url", url, "--until", "30m", "--output", "json")
     assert (done.exit_code, json.loads(done.stdout)) == (0, [])
-    assert "keeps no history: configure(history=True)" in done.stderr
+    assert "keeps no history: `s3queue-admin configure emails history=true`" in done.stderr
