@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from s3queue_admin.cost import Estimate, Load, Measured, estimate_usage, load_prices, measured, what_if
     from s3queue_admin.deploy import lifecycle, manifests, policy
     from s3queue_admin.filters import Filter, FilterError, parse
-    from s3queue_admin.fingerprint import ErrorGroup, group_errors
     from s3queue_admin.frames import (
         audit_frame,
         costs_frame,
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
         tickets_frame,
         workers_frame,
     )
+    from s3queue_admin.grouping import ErrorGroup, fingerprint, group_errors
     from s3queue_admin.invariants import FsckReport, fsck
     from s3queue_admin.judging import findings
     from s3queue_admin.missing import NoQueue
@@ -42,11 +42,11 @@ _NAMES: Final = {
     "cost": ("Estimate", "Load", "Measured", "estimate_usage", "load_prices", "measured", "what_if"),
     "deploy": ("lifecycle", "manifests", "policy"),
     "filters": ("Filter", "FilterError", "parse"),
-    "fingerprint": ("ErrorGroup", "group_errors"),
     "frames": (
         "audit_frame", "costs_frame", "export", "history_frame", "letters_frame", "matching", "messages_frame",
         "tickets_frame", "workers_frame",
     ),
+    "grouping": ("ErrorGroup", "fingerprint", "group_errors"),
     "invariants": ("FsckReport", "fsck"),
     "judging": ("findings",),
     "missing": ("NoQueue",),
@@ -61,10 +61,10 @@ _HOME: Final = {name: home for home, names in _NAMES.items() for name in names}
 __all__ = [
     "AuditEntry", "Bucket", "BucketSnapshot", "ErrorGroup", "Estimate", "Explanation", "Filter", "FilterError",
     "Finding", "FsckReport", "Load", "Measured", "NoQueue", "Plan", "QueueSnapshot", "Result", "Stuck", "audit",
-    "audit_frame", "costs_frame", "doctor", "estimate_usage", "explain", "export", "findings", "fsck", "group_errors",
-    "history_frame", "letters_frame", "lifecycle", "load_prices", "manifests", "matching", "measured",
-    "messages_frame", "parse", "plan", "policy", "recover_stuck", "redact_secrets", "report", "show_all", "stuck",
-    "tickets_frame", "undo", "what_if", "workers_frame",
+    "audit_frame", "costs_frame", "doctor", "estimate_usage", "explain", "export", "findings", "fingerprint",
+    "fsck", "group_errors", "history_frame", "letters_frame", "lifecycle", "load_prices", "manifests", "matching",
+    "measured", "messages_frame", "parse", "plan", "policy", "recover_stuck", "redact_secrets", "report",
+    "show_all", "stuck", "tickets_frame", "undo", "what_if", "workers_frame",
 ]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from s3queue.queue import Queue
 from s3queue_admin.bucket import Bucket
 from s3queue_admin.exporting import FORMATS, export
 from s3queue_admin.filters import Filter, parse
-from s3queue_admin.fingerprint import fingerprint
+from s3queue_admin.grouping import fingerprint
 from s3queue_admin.known import (
     AUDIT,
     COSTS,

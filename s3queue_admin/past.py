@@ -21,7 +21,7 @@ from s3queue.ids import Ids, made_at_ms
 from s3queue.store.file import FileStore
 from s3queue.store.port import Entry, Object, Page, Store, fetch, walk
 from s3queue.store.versions import ObjectVersion, Place, versioned, walk_versions
-from s3queue_admin.fingerprint import LATEST_MS
+from s3queue_admin.grouping import LATEST_MS
 from s3queue_admin.readonly import ReadOnly
 
 KEPT: Final = 100_000

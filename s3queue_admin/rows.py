@@ -10,7 +10,7 @@ from s3queue.batches import batched
 from s3queue.errors import InvalidInput, InvalidSetting
 from s3queue.protocol import frames as engine
 from s3queue.protocol.frames import UTC_TIME, Schema
-from s3queue_admin.fingerprint import LATEST_MS
+from s3queue_admin.grouping import LATEST_MS
 from s3queue_admin.progress import Told, watched
 from s3queue_admin.text import harmless, lines
 

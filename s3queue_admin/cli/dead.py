@@ -19,8 +19,8 @@ from s3queue_admin.cli.messages import emit_some, error_of, find_message, show_m
 from s3queue_admin.cli.options import Common, read_filter, with_bucket, with_place
 from s3queue_admin.cli.render import ago, emit_rows, is_narrow, span, table
 from s3queue_admin.filters import parse
-from s3queue_admin.fingerprint import ErrorGroup, group_errors
 from s3queue_admin.frames import letters, matching
+from s3queue_admin.grouping import ErrorGroup, group_errors
 from s3queue_admin.progress import watched
 from s3queue_admin.rows import Row
 from s3queue_admin.text import json_text

@@ -23,8 +23,8 @@ from s3queue_admin.cli.options import Common, read_filter, with_bucket
 from s3queue_admin.cli.render import TABLE, Facts, data, emit, is_narrow, record, span, table, when
 from s3queue_admin.cli.telling import explanation_facts, tell_explanation, wrapped
 from s3queue_admin.exporting import FORMATS, export
-from s3queue_admin.fingerprint import LATEST_MS, fingerprint
 from s3queue_admin.frames import history, letters, messages, tickets, workers
+from s3queue_admin.grouping import LATEST_MS, fingerprint
 from s3queue_admin.rows import Row, Rows
 from s3queue_admin.stalls import explain
 from s3queue_admin.text import json_text, lines, plain

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from s3queue.core.message import AttemptError
 from s3queue.protocol.viewing import MessageView
-from s3queue_admin.fingerprint import fingerprint
+from s3queue_admin.grouping import fingerprint
 from s3queue_admin.text import json_text
 
 _BELOW = re.compile(r"([^/]+)/(?:inbox/\d+|dlq)/[^/]*\Z", re.ASCII)

@@ -20,7 +20,7 @@ from s3queue.store.port import fetch
 from s3queue.text import counted
 from s3queue_admin.bucket import Bucket
 from s3queue_admin.cost import measured
-from s3queue_admin.fingerprint import ErrorGroup, Failed, fingerprint, group_errors
+from s3queue_admin.grouping import ErrorGroup, Failed, fingerprint, group_errors
 from s3queue_admin.reports.facts import Activity, Deaths, ErrorKind, Facts, Percentiles, QueueFacts, Sample, Window
 from s3queue_admin.snapshot import BucketSnapshot, QueueSnapshot
 from s3queue_admin.text import Redactor, json_text

@@ -10,7 +10,7 @@ from typing import Final
 from s3queue.core.keys import parse_letter
 from s3queue.protocol.viewing import MessageView, find
 from s3queue_admin.filters import Filter
-from s3queue_admin.fingerprint import ErrorGroup, Grouping, fingerprint_of, title
+from s3queue_admin.grouping import ErrorGroup, Grouping, fingerprint_of, title
 from s3queue_admin.snapshot import QueueSnapshot
 from s3queue_admin.text import Redactor
 from s3queue_admin.tui.screens.messages import Entry

@@ -30,7 +30,7 @@ from s3queue_admin.cost.bill import Flow, Rate, bills
 from s3queue_admin.cost.prices import load_prices
 from s3queue_admin.cost.purposes import Purpose
 from s3queue_admin.filters import FilterError
-from s3queue_admin.fingerprint import LATEST_MS, fingerprint
+from s3queue_admin.grouping import LATEST_MS, fingerprint
 from s3queue_admin.progress import PATIENCE, Bar
 from s3queue_admin.rows import Rows
 from s3queue_admin.snapshot import WorkerView

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from s3queue.errors import InvalidInput
 from s3queue.protocol.census import STATES
 from s3queue_admin.filters import FIELDS, FilterError, completions, parse, word_start
-from s3queue_admin.fingerprint import fingerprint
+from s3queue_admin.grouping import fingerprint
 from tests.admin.views import NOW_MS, seen
 
 TIMEOUT = seen(

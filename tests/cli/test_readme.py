@@ -61,9 +61,11 @@ def test_the_example_runs_as_it_says(tmp_path: Path) -> None:
     assert len(run(str(ROOT / "examples/hello.py")).split()) == 3
     run("-m", "s3queue", "worker", "examples.hello:handler", "--queue", "hello", "--burst")
     stats = json.loads(run("-m", "s3queue", "stats", "--queue", "hello", "--output", "json"))
-    assert (stats["completed"], stats["retried"], stats["dead"]) == (1, 1, 1)
+    assert (stats["retried"], stats["dead"]) == (1, 1)
     (greetings,) = tmp_path.glob("greetings-*.txt")
-    assert greetings.read_text().endswith(" Hello, Ada!\n")
+    greeted = [line.split(" ", 1)[1] for line in greetings.read_text().splitlines()]
+    assert greeted in (["Hello, Ada!"], ["Hello, Ada!", "Hello, Grace!"])  # hers is due within a second: in a slow run
+    assert stats["completed"] == len(greeted)
 
 
 def test_its_options_and_commands_exist() -> None:

@@ -15,7 +15,7 @@ from textual.widgets import Static
 from s3queue.clock import to_datetime
 from s3queue.text import counted
 from s3queue_admin.filters import Filter, parse
-from s3queue_admin.fingerprint import LATEST_MS
+from s3queue_admin.grouping import LATEST_MS
 from s3queue_admin.snapshot import BucketSnapshot
 from s3queue_admin.tui.acting import Acting, Where
 from s3queue_admin.tui.actions import bindings

@@ -7,7 +7,7 @@ from textual.pilot import Pilot
 
 from s3queue.core.message import Failure
 from s3queue_admin.filters import parse
-from s3queue_admin.fingerprint import group_errors
+from s3queue_admin.grouping import group_errors
 from s3queue_admin.tui.app import Dashboard
 from s3queue_admin.tui.shelf import Shelf
 from s3queue_admin.tui.themes import DARK, LIGHT

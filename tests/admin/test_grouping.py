@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from s3queue.clock import to_datetime
 from s3queue.core.message import DeadLetter
-from s3queue_admin.fingerprint import LATEST_MS, fingerprint, group_errors, title
+from s3queue_admin.grouping import LATEST_MS, fingerprint, group_errors, title
 from tests.admin.views import HOSTILE, NOW_MS, seen
 
 
