@@ -18,7 +18,7 @@ from s3queue.store.port import Store, fetch
 from s3queue.store.retrying import Retrying
 from s3queue_admin.bucket import Bucket
 from s3queue_admin.catalogue import KINDS
-from s3queue_admin.invariants.register import Register
+from s3queue_admin.invariants.index import Index
 from s3queue_admin.invariants.scan import Scan, Site, Suspicions
 from s3queue_admin.judging import in_order
 from s3queue_admin.snapshot import Finding
@@ -104,8 +104,8 @@ def _look(bucket: Bucket, store: Store, name: str, *, deep: bool) -> tuple[Suspi
     except CorruptObject as error:
         code = "newer-format" if isinstance(error, NewerFormat) else "corrupt"
         return {(code, error.key, ""): str(error)}, None
-    with Register() as register:
-        scan = Scan(Site(store, keys, settings, Seal((bucket.codec,)), bucket.spread), register, deep=deep)
+    with Index() as index:
+        scan = Scan(Site(store, keys, settings, Seal((bucket.codec,)), bucket.spread), index, deep=deep)
         return scan.run(), scan
 
 

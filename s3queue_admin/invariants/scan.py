@@ -42,7 +42,7 @@ from s3queue.errors import CorruptObject, NewerFormat, NotFound
 from s3queue.protocol.history import SUFFIX
 from s3queue.store.port import Store, fetch, walk
 from s3queue.text import counted
-from s3queue_admin.invariants.register import Register
+from s3queue_admin.invariants.index import Index
 
 LATE_MS = 120_000
 """A late arrival is ticketed by a sweep, every half minute."""
@@ -94,8 +94,8 @@ class _Lane:
 class Scan:
     """One look. ``deep``: read every message, letter and reservation. ``counts``: objects looked at, by area."""
 
-    def __init__(self, site: Site, register: Register, *, deep: bool) -> None:
-        self._site, self._register, self._deep = site, register, deep
+    def __init__(self, site: Site, index: Index, *, deep: bool) -> None:
+        self._site, self._index, self._deep = site, index, deep
         self._keys, self._store = site.keys, site.store
         self._now = site.store.now_ms()
         self._lock = Lock()
@@ -204,7 +204,7 @@ class Scan:
                 self._tell("order-unkept", key, f"{key!r}.")
             alive.append(name)
         keys = [(name, self._keys.message(lane.number, name)) for name in alive]
-        self._register.add_births([(parsed.id, key) for name, key in keys if (parsed := ObjectName.parse(name))])
+        self._index.add_births([(parsed.id, key) for name, key in keys if (parsed := ObjectName.parse(name))])
         if self._deep:
             self._read(lane, alive)
         if len(lane.below) > 10 * MOST:
@@ -223,7 +223,7 @@ class Scan:
 
         for some in batched(names, _AT_ONCE):
             for rows in self._site.spread(read, some):
-                self._register.add_alive(rows)
+                self._index.add_alive(rows)
 
     def _not_listed(self, lane: _Lane) -> None:
         for name in sorted(lane.unseen & lane.held):
@@ -273,7 +273,7 @@ class Scan:
                 elif key not in self._replayed:
                     rows.append((parsed[1], key))
             self._count("dlq", len(some))
-            self._register.add_letters(rows)
+            self._index.add_letters(rows)
             if self._deep:
                 self._site.spread(lambda row: self._decoded(row[1], partial(decode_letter, seal=self._site.seal)), rows)
 
@@ -281,21 +281,21 @@ class Scan:
         """Find what is alive, or dead, twice, or both."""
         for names in self._journal(self._keys.letter_journal):
             for name in names:
-                if self._register.has_letter(self._keys.letter(name)):
+                if self._index.has_letter(self._keys.letter(name)):
                     self._tell("ghost-letter", self._keys.letter(name), f"{self._keys.letter(name)!r}.")
         ghosts = {key for code, key, _ in self.suspicions if code == "ghost-letter"}
-        for id_, first, last in self._register.dead_twice():
+        for id_, first, last in self._index.dead_twice():
             if not {first, last} & ghosts:
                 self._tell("dead-twice", last, f"Message {id_}: {first!r} and {last!r}.", first)
-        dead = self._register.alive_and_dead() if self._deep else self._born_and_dead()
+        dead = self._index.alive_and_dead() if self._deep else self._born_and_dead()
         for id_, key, letter in dead:
             if letter not in ghosts:
                 self._tell("alive-and-dead", letter, f"Message {id_} is in {key!r} and is the letter {letter!r}.", key)
-        for id_, first, last in self._register.alive_twice():
+        for id_, first, last in self._index.alive_twice():
             self._tell("message-twice", last, f"Message {id_} is in {first!r} and {last!r}.", first)
 
     def _born_and_dead(self) -> Iterator[tuple[str, str, str]]:
-        for id_, key, letter in self._register.born_and_dead():
+        for id_, key, letter in self._index.born_and_dead():
             number, _, name = key[len(self._keys.inbox(0)) - 5 : -len(".json")].partition("/")
             index = int(id_.rpartition("-")[2])
             if index in _alive(self._lanes[int(number)], name):

@@ -10,7 +10,7 @@ from typing import Self
 _BATCH = 10_000
 
 
-class Register:
+class Index:
     """Messages and dead letters by id, with their keys; memory holds a page of them. Use it in a ``with`` statement."""
 
     def __init__(self) -> None:
