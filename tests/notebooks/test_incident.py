@@ -20,6 +20,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 from notebooks.incident_demo import make
+from s3queue import Queue
 from tests.architecture.source import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -34,7 +35,7 @@ print(json.dumps({"began_at": began_at.isoformat(), "truth": demo.began_at.isofo
     "kinds": kinds.drop(columns=["first_at", "last_at", "began_at"]).to_dict("index"),
     "onsets": {kind: at.isoformat() for kind, at in kinds["began_at"].items()},
     "common": common.to_dict("records"), "by_worker": by_worker["mean"].to_dict("index") if len(by_worker) else {},
-    "cost": cost.astype(float).to_dict(), "planned": replay.count, "refused": result and dict(result.refused),
+    "cost": cost.astype(float).to_dict(), "planned": replay.count if replay else 0, "refused": result and dict(result.refused),
     "proof": proof.to_dict(), "stats": bucket.inspect(name, fresh=True).stats.as_dict(), "location": bucket.location,
     "again": sorted(set(left["error_type"])), "trail": [entry.reason for entry in audit(bucket.queue(name))]}))
 """
@@ -183,6 +184,20 @@ def test_nothing_is_written_without_a_reason(tmp_path: Path) -> None:
     assert found["planned"] > 300
     assert (found["proof"]["replayed"], found["trail"]) == (0, [])
     assert listing(tmp_path / "bucket") == before
+
+
+@pytest.mark.parametrize("where", ["", "error~nothing-like-it"])
+def test_without_dead_letters_it_says_so_and_goes_on(tmp_path: Path, where: str) -> None:
+    url = (tmp_path / "bucket").as_uri()
+    with Queue("quiet", url=url, max_attempts=1, history=True) as queue:
+        queue.enqueue_many([1, 0, 2])
+        queue.process_once((lambda number: 1 / number) if where else bool, max_messages=3)
+    book, found = run(tmp_path, S3QUEUE_URL=url, S3QUEUE_QUEUE="quiet", S3QUEUE_WHERE=where)
+    assert found["stats"]["dead"] == bool(where)
+    assert (found["kinds"], found["common"], found["trail"]) == ({}, [], [])
+    texts = [text for _, text in shown(book)]
+    assert any(text.startswith("There are no dead letters" + " that match error" * bool(where)) for text in texts)
+    assert "It began at no time: nothing died.\n" in texts
 
 
 def listing(folder: Path) -> dict[str, int]:
