@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from s3queue.clock import to_ms
-from s3queue.core.checking import check_number
+from s3queue.clock import Clock, SystemClock, to_ms
+from s3queue.core.checking import check_can, check_number
 from s3queue.core.keys import MAX_MESSAGES_PER_OBJECT, check_label
 from s3queue.core.message import storable
 from s3queue.core.retry import RetryPolicy
 from s3queue.core.settings import Settings, from_wire, to_wire
 from s3queue.errors import InvalidName, InvalidSetting
-from s3queue.store.opening import Location, parse_url
+from s3queue.ids import Ids, SystemIds
+from s3queue.store.opening import Access, Location, parse_url
+from s3queue.store.port import Store
 
 DEFAULT_PREFIX = "s3queue/"
 DEFAULT_FOLDER = ".s3queue"
@@ -23,6 +27,8 @@ MAX_OBJECT_BYTES = 4 << 20
 MAX_DELAY_S = 366 * 86_400
 MAX_HEADERS = 64
 MAX_HEADER_CHARS = 2000
+MAX_CONNECTIONS = 10_000
+_REGION = re.compile(r"[A-Za-z0-9-]{1,63}")
 _KEYWORDS = {name: f"{name}_s" for name in ("visibility_timeout", "dedup_ttl", "result_ttl", "history_ttl")}
 _SETTINGS = {
     "visibility_timeout",
@@ -60,6 +66,38 @@ def locate(bucket: str | None, url: str | None, prefix: str | None) -> Location:
             )
         return Location("s3", bucket, DEFAULT_PREFIX if prefix is None else prefix)
     return Location("file", str(Path(DEFAULT_FOLDER).absolute()), prefix or "")
+
+
+def access(endpoint_url: str | None, region: str | None, profile: str | None, max_connections: int = 32) -> Access:
+    """Return how to reach S3; InvalidSetting for what cannot be an endpoint, a region or a profile. '' is as None is."""
+    _check_text("endpoint_url", endpoint_url, _is_endpoint, "Use http:// or https://, a host, and perhaps a port.")
+    _check_text("region", region, _REGION.fullmatch, "Use a name such as 'eu-central-1'.")
+    _check_text("profile", profile, str.isprintable, "Use the name of a profile of AWS's configuration files.")
+    check_number("max_connections", max_connections, 1, MAX_CONNECTIONS, "connections", whole=True)
+    return Access(endpoint_url, region, profile, max_connections)
+
+
+def _check_text(name: str, value: str | None, fits: Callable[[str], object], remedy: str) -> None:
+    if value is not None and (not isinstance(value, str) or (value and not fits(value))):
+        raise InvalidSetting(f"{name} is {value!r:.80}.", remedy=remedy)
+
+
+def _is_endpoint(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        return False
+
+
+def check_tools(clock: Clock | None, ids: Ids | None, store: Store | None) -> tuple[Clock, Ids]:
+    """Return clock and ids, those of the system for None; InvalidSetting for what is none, or no store."""
+    clock, ids = SystemClock() if clock is None else clock, SystemIds() if ids is None else ids
+    check_can("clock", clock, "now_ms", "monotonic", "sleep")
+    check_can("ids", ids, "new", "random")
+    if store is not None:
+        check_can("store", store, "get", "put", "delete", "delete_many", "list", "now_ms", "close")
+    return clock, ids
 
 
 def make_settings(base: Settings | None = None, **changes: Any) -> Settings:

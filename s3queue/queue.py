@@ -10,23 +10,24 @@ from types import TracebackType
 from typing import Any, Self
 
 from s3queue.changing import Changing
-from s3queue.clock import Clock, SystemClock
+from s3queue.clock import Clock
 from s3queue.connection import Connection
 from s3queue.coordination import TICKETS, Ear, Hint, open_hints, parse
+from s3queue.core.checking import check_truth
 from s3queue.core.keys import (
     MAX_MESSAGES_PER_OBJECT,
     check_label,
     check_prefix,
     check_queue_name,
 )
-from s3queue.core.payload import PLAIN, PayloadCodec, check_payload
+from s3queue.core.payload import PLAIN, PayloadCodec, check_codec, check_payload
 from s3queue.core.retry import RetryPolicy
 from s3queue.core.settings import Settings
 from s3queue.errors import InvalidSetting
 from s3queue.events import Event, Events
-from s3queue.ids import Ids, SystemIds
+from s3queue.ids import Ids
 from s3queue.operating import Operating
-from s3queue.options import differing, locate, make_settings
+from s3queue.options import access, check_tools, differing, locate, make_settings
 from s3queue.presets import queue_options
 from s3queue.producer import BufferingProducer
 from s3queue.producing import produce
@@ -35,7 +36,7 @@ from s3queue.received import ReceivedMessage
 from s3queue.runtime.handler import Handler, Runner
 from s3queue.sharing import Sharing
 from s3queue.store.metered import Meter
-from s3queue.store.opening import Access, raw_store, split_queue
+from s3queue.store.opening import raw_store, split_queue
 from s3queue.store.port import Store
 from s3queue.telemetry import Providers, Telemetry
 
@@ -93,8 +94,7 @@ class Queue(Operating, Changing, Sharing):
         ids: Ids | None = None,
     ) -> None:
         self.name = check_queue_name(name)
-        self._clock = clock or SystemClock()
-        self._ids = ids or SystemIds()
+        self._clock, self._ids = check_tools(clock, ids, store)
         self._location = locate(bucket, url, prefix)
         self.root = f"{check_prefix(self._location.prefix)}{self.name}/"
         self.worker_id = check_label("worker id", worker_id) or self._ids.new(self._clock.now_ms())[10:]
@@ -116,9 +116,10 @@ class Queue(Operating, Changing, Sharing):
         }
         self._wanted = make_settings(make_settings(**queue_options(preset)), **asked)
         self._asked = queue_options(preset) | {key: value for key, value in asked.items() if value is not None}
-        self._codec, self._probe = codec, probe
+        check_truth("probe", probe)
+        self._codec, self._probe = check_codec(codec), probe
         self._coordination = parse(coordination)
-        self._access = Access(endpoint_url, region, profile, max_connections)
+        self._access = access(endpoint_url, region, profile, max_connections)
         self._given_store = store
         self._connection: Connection | None = None
         self._lock = threading.RLock()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from s3queue.clock import Clock, SystemClock
+from s3queue.errors import InvalidSetting
 from s3queue.options import MAX_HEADER_CHARS, MAX_HEADERS
 from s3queue.version import __version__
 
@@ -88,6 +89,10 @@ class Telemetry:
     def __init__(
         self, queue: str, client: str, *, providers: Providers | bool = True, clock: Clock | None = None
     ) -> None:
+        if not isinstance(providers, Providers | bool):
+            raise InvalidSetting(
+                f"telemetry is {providers!r:.80}.", remedy="Use True, False or s3queue.telemetry.Providers."
+            )
         self._queue = queue
         self._attributes = {"messaging.system": _SYSTEM, "messaging.destination.name": queue}
         self._client = {"messaging.client.id": client}

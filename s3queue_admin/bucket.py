@@ -8,15 +8,16 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
-from s3queue.clock import Clock, SystemClock, to_datetime
+from s3queue.clock import Clock, to_datetime
+from s3queue.core.checking import check_number
 from s3queue.core.keys import check_prefix, check_queue_name
-from s3queue.core.payload import PLAIN, PayloadCodec
+from s3queue.core.payload import PLAIN, PayloadCodec, check_codec
 from s3queue.errors import InvalidName, S3QueueError, StoreRefused
-from s3queue.ids import Ids, SystemIds
-from s3queue.options import locate
+from s3queue.ids import Ids
+from s3queue.options import access, check_tools, locate
 from s3queue.queue import Queue
 from s3queue.store.metered import Meter, Metered
-from s3queue.store.opening import Access, dress, raw_store
+from s3queue.store.opening import dress, raw_store
 from s3queue.store.port import Store
 from s3queue.store.rules import LifecycleRule, lifecycle_rules
 from s3queue.store.versions import versioned
@@ -32,6 +33,7 @@ READERS = 16
 _SIGNS = (SETTINGS, "ledger/", "inbox/0000/")
 """What in a folder is a queue's."""
 QUEUES = 8
+MAX_LIST_S = 86_400
 """How many queues are looked at side by side."""
 
 
@@ -67,12 +69,13 @@ class Bucket:
         clock: Clock | None = None,
         ids: Ids | None = None,
     ) -> None:
-        self._clock, self._ids = clock or SystemClock(), ids or SystemIds()
+        self._clock, self._ids = check_tools(clock, ids, store)
         self._where = locate(bucket, url, prefix)
         self.prefix = check_prefix(self._where.prefix)
         self._meter = Meter()
-        self._access = Access(endpoint_url, region, profile)
-        self._codec, self._list_s = codec, list_s
+        self._access = access(endpoint_url, region, profile)
+        check_number("list_s", list_s, 0, MAX_LIST_S)
+        self._codec, self._list_s = check_codec(codec), list_s
         self.redactor = Redactor(redact)
         self._at_ms = check_at(at)
         self._seen = Seen()

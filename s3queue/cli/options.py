@@ -24,10 +24,10 @@ from s3queue.errors import (
     UnsafeStore,
 )
 from s3queue.ids import SystemIds
-from s3queue.options import locate
+from s3queue.options import access, locate
 from s3queue.queue import Queue
 from s3queue.store.metered import Metered
-from s3queue.store.opening import Access, raw_store, split_queue
+from s3queue.store.opening import raw_store, split_queue
 from s3queue.store.port import Store
 from s3queue.store.retrying import Retrying
 from s3queue.text import clean
@@ -184,8 +184,8 @@ class Common(Place):
 
     def _raw(self, url: str | None, max_connections: int) -> Store:
         check_endpoint(self.endpoint_url, self.bucket, url)
-        access = Access(self.endpoint_url, self.region, self.profile, max_connections)
-        return raw_store(locate(self.bucket, url, self.prefix), access, SystemClock(), SystemIds())
+        reach = access(self.endpoint_url, self.region, self.profile, max_connections)
+        return raw_store(locate(self.bucket, url, self.prefix), reach, SystemClock(), SystemIds())
 
     def _impatient(self, store: Store) -> Store:
         """Return the store with fewer retries: a person waits for the answer."""

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from s3queue.core.checking import check_can
 from s3queue.errors import CorruptObject, InvalidPayload, InvalidSetting
 
 
@@ -59,13 +60,19 @@ MAX_DEPTH = 100
 could write, another might never read."""
 
 
+def check_codec(codec: PayloadCodec) -> PayloadCodec:
+    """Return the codec; raise InvalidSetting for what is none, or has no name to be found again by."""
+    check_can("codec", codec, "encode", "decode")
+    name = getattr(codec, "name", None)
+    if not isinstance(name, str) or (not name and codec is not PLAIN):
+        raise InvalidSetting(f"The codec {codec!r:.80} has no name.", remedy="Give it a `name` attribute.")
+    return codec
+
+
 class Seal:
     """The codecs that this process can read, by name."""
 
     def __init__(self, codecs: Sequence[PayloadCodec] = ()) -> None:
-        for codec in codecs:
-            if not getattr(codec, "name", "") and codec is not PLAIN:
-                raise InvalidSetting(f"The codec {codec!r} has no name.", remedy="Give it a `name` attribute.")
         self._codecs = {codec.name: codec for codec in (Gzip(), *codecs)}
 
     def find(self, name: str, key: str) -> PayloadCodec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from s3queue.core.checking import check_number
+from s3queue.core.checking import check_number, check_truth
 from s3queue.core.keys import MAX_LANES, MAX_PRIORITY, group_mark
 from s3queue.core.retry import STRATEGIES, RetryPolicy
 from s3queue.errors import InvalidSetting
@@ -55,8 +55,7 @@ class Settings:
         check_number("lanes", self.lanes, 1, MAX_LANES, "lanes", whole=True)
         check_number("lanes_ever", self.lanes_ever, 0, MAX_LANES, "lanes", whole=True)
         for name in ("lanes_auto", "results", "history"):
-            if type(getattr(self, name)) is not bool:
-                raise InvalidSetting(f"{name} is {getattr(self, name)!r}.", remedy="Use True or False.")
+            check_truth(name, getattr(self, name))
         check_number("result_ttl", self.result_ttl_s, 60, MAX_KEPT_S)
         check_number("history_ttl", self.history_ttl_s, 3600, MAX_KEPT_S)
         if self.order not in ORDERS:

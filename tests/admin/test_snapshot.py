@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from s3queue import NonRetriable, NotFound, Queue, StoreRefused
+from s3queue import InvalidSetting, NonRetriable, NotFound, Queue, StoreRefused
 from s3queue.core.keys import ObjectName
 from s3queue.store.memory import MemoryStore
 from s3queue.store.port import CREATE
@@ -208,3 +208,11 @@ def test_a_folder_that_was_copied_can_be_looked_at(tmp_path: Path) -> None:
     with Bucket(url=tmp_path.as_uri()) as bucket:
         assert bucket.inspect("jobs").stats.pending == 4
         assert [view.payload for view in bucket.queue("jobs").messages()] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "options", [{"codec": "gzip"}, {"list_s": "x"}, {"list_s": -1}, {"clock": "x"}, {"region": 5}, {"store": 5}]
+)
+def test_an_option_that_a_bucket_cannot_use_is_refused_at_once(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSetting, match=f"{next(iter(options))} is"):
+        Bucket(url="memory://x", **options)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
+import math
+import random
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from s3queue import InvalidInput, InvalidName, InvalidPayload, InvalidSetting, Queue, StoreRefused, Worker
+from s3queue import InvalidInput, InvalidName, InvalidPayload, InvalidSetting, Queue, Worker
+from s3queue.clock import SystemClock
+from s3queue.core.payload import Gzip
+from s3queue.ids import SystemIds
 from s3queue.runtime.handler import load
+from s3queue.store.memory import MemoryStore
+from s3queue.telemetry import Providers
 from tests.queue.places import keys
 
 
@@ -118,17 +128,73 @@ def test_a_bucket_that_cannot_be_one(bucket: Any) -> None:
         Queue("jobs", bucket=bucket)
 
 
+class Nameless:
+    """Packs nothing, and is to be found again by nothing."""
+
+    encode = decode = staticmethod(bytes)
+
+
+OPTIONS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "endpoint_url": (
+        "http:// or https://",
+        (5, "localhost:9000", "127.0.0.1", "ftp://x", "http://", "http://x:port", b"x"),
+    ),
+    "region": ("'eu-central-1'", (5, "us east", "us\n", "a" * 64, b"us-east-1", ["us-east-1"])),
+    "profile": ("a profile of AWS's", (5, "a\nb", [], b"prod")),
+    "max_connections": ("1 to 10000 connections", ("x", "8", 0, -1, True, 2.5, 10_001, None)),
+    "codec": ("encode, decode|a `name` attribute", ("gzip", None, 5, Gzip, Nameless(), object())),
+    "probe": ("True or False", ("yes", None, 1, 0)),
+    "telemetry": ("True, False or s3queue.telemetry.Providers", ("x", None, 1, object())),
+    "store": ("get, put, delete", ("memory://x", 5, MemoryStore, object())),
+    "clock": ("now_ms, monotonic, sleep", ("x", 0, SystemClock, time)),
+    "ids": ("new, random", ("x", 0, SystemIds, random)),
+    "worker_id": ("printable characters", (5, "", "a\nb", "x" * 201)),
+    "coordination": ("Use 's3', 'redis'", (5, "", "kafka")),
+    "preset": ("high-throughput", (5, "", "none")),
+    "visibility_timeout": ("seconds", ("x", 0, True, math.nan, math.inf)),
+    "max_attempts": ("attempts", ("x", 0, True, 1.5)),
+    "retry": ("RetryPolicy", ("x", 5)),
+    "failure": ("hybrid", ("x", 5)),
+    "lanes": ("lanes", ("x", 0, True, 1.5)),
+    "order": ("fifo", ("x", 5)),
+    "results": ("True or False", ("x", 1, 0)),
+    "result_ttl": ("seconds", ("x", -1, math.nan)),
+    "history": ("True or False", ("no", 1)),
+    "history_ttl": ("seconds", ("x", 0)),
+    "dedup_ttl": ("seconds", ("x", 0, True)),
+    "max_payload_bytes": ("bytes", ("x", 0, True, 1.5)),
+}
+"""What the constructor may be given beside name and place, what the remedy says, and what cannot be used."""
+
+
+def test_every_option_of_the_constructor_is_checked() -> None:
+    assert OPTIONS.keys() == inspect.signature(Queue).parameters.keys() - {"name", "bucket", "url", "prefix"}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [(option, value) for option, (_, values) in OPTIONS.items() for value in values]
+)
+def test_an_option_that_cannot_be_used_is_refused_by_name_at_once(option: str, value: Any) -> None:
+    with pytest.raises(InvalidInput, match=option.replace("_id", " id")) as refused:
+        Queue("jobs", bucket="prod", **{option: value})
+    assert re.search(OPTIONS[option][0], str(refused.value))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("region", ""), ("endpoint_url", ""), ("endpoint_url", "https://s3.example.net:9000/x"), ("profile", "a b")),
+        *(("max_connections", 10_000), ("codec", Gzip()), ("telemetry", Providers()), ("region", "eu-central-1")),
+    ],
+)
+def test_an_option_that_can_be_used(option: str, value: Any) -> None:
+    assert Queue("jobs", bucket="prod", **{option: value}).name == "jobs"
+
+
 @pytest.mark.parametrize("bucket", ["a", "ab", "a b", "a" * 256, "a?b"])
 def test_a_bucket_that_s3_would_refuse(bucket: str) -> None:
     with pytest.raises(InvalidName, match="3 to 63"):
         Queue("jobs", bucket=bucket, endpoint_url="http://127.0.0.1:9", region="us-east-1").connect()
-
-
-@pytest.mark.usefixtures("aws_keys")
-@pytest.mark.parametrize("endpoint", ["localhost:9000", "127.0.0.1", "ftp://x", "not a url"])
-def test_an_endpoint_that_is_no_url(endpoint: str) -> None:
-    with pytest.raises((InvalidSetting, StoreRefused), match=f"(?s){endpoint}.*(http://|settings of this store)"):
-        Queue("jobs", bucket="prod", endpoint_url=endpoint, region="us-east-1").connect()
 
 
 def test_a_profile_that_does_not_exist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

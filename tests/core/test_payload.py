@@ -13,7 +13,7 @@ from hypothesis import given
 from s3queue.core.codec import decode_messages, encode_messages
 from s3queue.core.keys import ObjectName
 from s3queue.core.message import Message
-from s3queue.core.payload import MAX_DEPTH, PLAIN, Gzip, Plain, Seal, check_payload
+from s3queue.core.payload import MAX_DEPTH, PLAIN, Gzip, Plain, Seal, check_codec, check_payload
 from s3queue.errors import CorruptObject, InvalidPayload, InvalidSetting
 from tests.core.samples import NOW, json_values
 
@@ -138,8 +138,8 @@ def test_a_codec_without_a_name_is_refused() -> None:
         pass
 
     with pytest.raises(InvalidSetting, match="has no name"):
-        Seal([Nameless()])
-    Seal([PLAIN])
+        check_codec(Nameless())
+    assert check_codec(PLAIN) is PLAIN
 
 
 def test_a_codec_that_is_not_there_is_named() -> None:
