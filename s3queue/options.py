@@ -116,6 +116,11 @@ def make_settings(base: Settings | None = None, **changes: Any) -> Settings:
     if before.strict and given.get("order", before.order) != before.order:
         raise InvalidSetting(f"order is {before.order!r}.", remedy="A strictly ordered queue stays one: make another.")
     changed = replace(before, **given)
+    if changed.strict and not before.strict and before.lanes_served > 1:
+        raise InvalidSetting(
+            f"order is {changed.order!r}, and the queue has had {before.lanes_served} lanes.",
+            remedy="What lies in other lanes, or dies and is replayed there, keeps no order with the rest: make another queue.",
+        )
     return replace(changed, lanes_ever=changed.lanes_served)
 
 

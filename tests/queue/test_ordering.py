@@ -212,6 +212,16 @@ def test_a_strict_queue_has_one_lane_and_stays_strict(place: Place) -> None:
         queue.configure(order="fifo")
 
 
+@pytest.mark.parametrize("order", ["strict", "strict-group"])
+def test_a_queue_that_has_had_several_lanes_cannot_become_strict(place: Place, order: str) -> None:
+    queue = place.open(lanes=4)
+    queue.enqueue_many(range(3))
+    queue.configure(lanes=1)
+    with pytest.raises(InvalidSetting, match=f"order is '{order}', and the queue has had 4 lanes.*make another queue"):
+        queue.configure(lanes=1, order=order)
+    assert queue.connect().register.connect().order == "fifo"
+
+
 def test_what_a_strict_queue_costs(place: Place) -> None:
     """A PUT to enqueue, a PUT to settle one and claim the next, a GET to read it; a LIST now and then."""
     queue = place.open(order="strict")
