@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -11,14 +10,13 @@ from unittest.mock import patch
 from s3queue.core.codec import decode_reservation
 from s3queue.core.keys import Keys
 from s3queue.errors import S3QueueError
-from s3queue.ids import SeededIds
 from s3queue.protocol import retention
 from s3queue.protocol.retention import Retention
-from s3queue.queue import Queue
 from s3queue.store.port import Object
-from tests.simulation.bucket import Bucket, Faults, SimStore
+from tests.simulation.bucket import Faults
 from tests.simulation.scenario import Outcome
-from tests.simulation.world import START_S, Actor, SimClock, World
+from tests.simulation.troupe import Troupe
+from tests.simulation.world import START_S, Actor
 
 KEYS = ("a", "b", "c")
 TTL_S = 150.0
@@ -33,36 +31,25 @@ STORMS = {
 
 
 @dataclass
-class ForgettingRun:
+class ForgettingRun(Troupe):
     """Producers that want the same few keys whenever they are about to be free, and sweepers that forget them."""
 
-    seed: int
-    faults: Faults
     told: dict[str, dict[str, int]] = field(default_factory=dict)
-    forgotten: int = 0
-    keep_trace: bool = False
 
-    def play(self) -> list[str]:
-        """Run to the end and return the keys that had two messages at a time. Keys are forgotten as soon as they are free."""
-        with patch.object(retention, "DEDUP_KEPT_MS", 5_000):
-            return self._play()
-
-    def _play(self) -> list[str]:
-        self.world, self.bucket = World(self.seed, keep_trace=self.keep_trace), Bucket()
-        self.lives = Counter[str]()
-        self.keys = Keys(self._queue(Actor("keys", lambda actor: None)).root)
+    def play(self) -> None:
+        """Run to the end. Keys are forgotten as soon as they are free."""
+        self.dedup = Keys(self.root()).dedup
         self.since: dict[str, int] = {}
         self.until: dict[str, int] = {}
         self.bucket.on_put = self._note
-        self.world.on_death = self._spawn
         for number in range(3):
-            self._spawn(Actor(f"producer{number}", self._produce))
+            self.spawn(f"producer{number}", self._produce)
         for number in range(2):
-            self._spawn(Actor(f"sweeper{number}", self._sweep))
-        self.world.run(START_S + RUN_S + 600, 60_000)
-        self.world.kill_all()
-        failed = [f"{actor.name} failed: {actor.error!r}" for actor in self.world.actors if actor.error]
-        return [*failed, *(text for key in KEYS for text in self._overlaps(key))]
+            self.spawn(f"sweeper{number}", self._sweep)
+        with patch.object(retention, "DEDUP_KEPT_MS", 5_000):
+            self.world.run(START_S + RUN_S + 600, 60_000)
+            self.end()
+        self.found += [text for key in KEYS for text in self._overlaps(key)]
 
     def _overlaps(self, key: str) -> list[str]:
         """Return the messages of a key that were handed out though another one's time was not over."""
@@ -75,30 +62,17 @@ class ForgettingRun:
         ]
 
     def _note(self, key: str, before: Any, after: Object) -> None:  # noqa: ARG002 - the face of the hook
-        if key.startswith(self.keys.dedup):
+        if key.startswith(self.dedup):
             held = decode_reservation(after.body, key)
             self.until[held.message_id] = held.expires_at_ms
             self.since.setdefault(held.message_id, round(self.world.now_s * 1000))
 
-    def _spawn(self, actor: Actor) -> None:
-        name = actor.name.split(".")[0]
-        self.lives[name] += 1
-        skew_s = self.world.random.uniform(-1, 1) * self.faults.skew_s
+    def revive(self, actor: Actor) -> None:
         if self.world.now_s < START_S + RUN_S:
-            self.world.spawn(f"{name}.{self.lives[name]}", actor.run, at_s=self.world.now_s + 1, skew_s=skew_s)
-
-    def _queue(self, actor: Actor) -> Queue:
-        return Queue(
-            "sim",
-            store=SimStore(self.world, self.bucket, actor, lambda: self.faults),
-            clock=SimClock(self.world, actor),
-            ids=SeededIds(f"{self.seed}/{actor.name}"),
-            dedup_ttl=TTL_S,
-            probe=False,
-        )
+            super().revive(actor)
 
     def _produce(self, actor: Actor) -> None:
-        queue = self._queue(actor)
+        queue = self.queue(actor, dedup_ttl=TTL_S)
         while self.world.now_s < START_S + RUN_S:
             key = self.world.random.choice(KEYS)
             try:
@@ -114,20 +88,17 @@ class ForgettingRun:
         agent: Retention | None = None
         while self.world.now_s < START_S + RUN_S:
             try:
-                agent = agent or Retention(self._queue(actor).connect().lane, interval_s=5)
+                agent = agent or Retention(self.queue(actor, dedup_ttl=TTL_S).connect().lane, interval_s=5)
                 agent._dedup.due_at = 0.0  # not every half of dedup_ttl: all the time
                 done = agent.step()
             except S3QueueError:
                 done = None
-            self.forgotten += done.reservations if done else 0
+            self.seen["reservations forgotten"] += done.reservations if done else 0
             self.world.park(actor, self.world.random.uniform(0.5, 4))
 
 
 def play_forgetting(seed: int, *, keep_trace: bool = False) -> Outcome:
     """Play a seed: the storms take turns."""
-    run = ForgettingRun(seed, list(STORMS.values())[seed % len(STORMS)], keep_trace=keep_trace)
-    found = run.play()
-    told = sum(map(len, run.told.values()))
-    world = run.world
-    situations = {"reservations forgotten": run.forgotten}
-    return Outcome(seed, world.steps, world.digest(), found, dict(world.faults), {}, told, situations, world.trace)
+    run = ForgettingRun(seed, list(STORMS.values())[seed % len(STORMS)], keep_trace)
+    run.play()
+    return run.outcome(sum(map(len, run.told.values())))

@@ -7,30 +7,27 @@ and no message comes back that has left the books, though the workers of one of 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
 
-from s3queue.core.codec import decode_ledger, decode_letter, decode_messages
-from s3queue.core.invariants import step_violations, violations
+from s3queue.core.codec import decode_letter, decode_messages
 from s3queue.core.keys import Keys, ObjectName, parse_ledger_key
 from s3queue.core.ledger import Ledger
 from s3queue.core.payload import Seal
 from s3queue.errors import NonRetriable, S3QueueError
-from s3queue.ids import SeededIds
 from s3queue.protocol import moves
 from s3queue.queue import Queue
 from s3queue.store.port import CREATE, Object, fetch
 from s3queue_admin.actions import replaying
 from s3queue_admin.text import Redactor
-from tests.simulation.bucket import Bucket, Faults, SimStore
-from tests.simulation.history import _places
+from tests.simulation.bucket import Faults
 from tests.simulation.mutant import Mutant
 from tests.simulation.mutants import _letter_journal_unread, _replay_twice
 from tests.simulation.scenario import Outcome
 from tests.simulation.storms import CALM
-from tests.simulation.world import START_S, Actor, SimClock, World
+from tests.simulation.troupe import Troupe
+from tests.simulation.world import START_S, Actor
 
 MESSAGES = 8
 STORM_S = 240.0
@@ -45,52 +42,43 @@ STORMS = {
     "pauses": Faults(pause=0.05, pause_s=40.0, lost_answer=0.02, crash_before=0.01),
 }
 
+_SITUATIONS = {"replay": "letters replayed", "discard": "letters discarded", "import": "taken in by another queue"}
+
 
 @dataclass
-class ReplaysRun:
+class ReplaysRun(Troupe):
     """Two queues: messages of the first die, and are replayed in both. ``night``: the first has nobody for a while."""
 
-    seed: int
-    faults: Faults
-    night: bool
-    keep_trace: bool = False
-    found: list[str] = field(default_factory=list)
+    night: bool = False
     born: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     letters: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     thrown: dict[str, int] = field(default_factory=dict)
-    done: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.world, self.bucket = World(self.seed, keep_trace=self.keep_trace), Bucket()
-        self.lives, self.runs = Counter[str](), Counter[int]()
-        self.ledgers: dict[str, Ledger] = defaultdict(Ledger)
-        self.left: set[tuple[str, str, int]] = set()
+        super().__post_init__()
+        self.runs = Counter[int]()
         self.numbers: dict[str, int] = {}
         self.away = False
         self.over_s = START_S + STORM_S
+        self.roots = (self.root("a"), self.root("b"))
         self.bucket.on_put = self._note
-        self.world.on_death = self._revive
 
-    def play(self) -> list[str]:
-        """Run to the end and return what was wrong."""
-        keys = Keys(self._queue(Actor("keys", lambda actor: None), "a").root)
-        self.queues = {keys.root: "a", self._queue(Actor("keys", lambda actor: None), "b").root: "b"}
-        self._spawn("p", self._produce)
+    def play(self) -> None:
+        """Run to the end."""
+        self.spawn("p", self._produce)
         for name, run in (("wa", self._work), ("wb", self._work), ("op1", self._operate), ("op2", self._operate)):
-            self._spawn(name, run)
+            self.spawn(name, run)
         self.world.run(START_S + STORM_S / 2, 60_000)
         if self.night:
             self._go_away()
         self.world.run(self.over_s, 60_000)
         self.faults, self.away = CALM, False
         for name in ("wa", "wb"):
-            self._spawn(name, self._work)
-        self._spawn("op-last", self._resolve)
+            self.spawn(name, self._work)
+        self.spawn("op-last", self._resolve)
         self.world.run(self.over_s + CALM_S, 90_000)
-        self.world.kill_all()
-        self.found += [f"{actor.name} failed: {actor.error!r}" for actor in self.world.actors if actor.error]
+        self.end()
         self._check()
-        return self.found
 
     def _go_away(self) -> None:
         """Kill whoever has to do with the first queue's books; the workers of the second go on."""
@@ -101,7 +89,7 @@ class ReplaysRun:
         self.world.run(self.world.now_s + NIGHT_S, 60_000)
         self.away = False
         for name, run in (("wa", self._work), ("op1", self._operate), ("op2", self._operate)):
-            self._spawn(name, run)
+            self.spawn(name, run)
 
     def _check(self) -> None:
         for n in range(MESSAGES):
@@ -118,9 +106,9 @@ class ReplaysRun:
     # -- what happens in the bucket --
 
     def _note(self, key: str, before: Any, after: Object) -> None:  # noqa: ARG002 - the face of the hook
-        root = next((root for root in self.queues if key.startswith(root)), "")
+        root = next((root for root in self.roots if key.startswith(root)), "")
         if parse_ledger_key(key) is not None:
-            self._on_ledger(key, decode_ledger(after.body, key))
+            self._on_ledger(*self.follow(key, after.body))
         elif key.startswith(f"{root}inbox/"):
             name = ObjectName.parse(key.removeprefix(f"{root}inbox/0000/").removesuffix(".json"))
             assert name is not None
@@ -131,47 +119,26 @@ class ReplaysRun:
             self.letters[n].add(key)
             self.numbers[Keys(root).name_in(f"{root}dlq/", key)] = n
 
-    def _on_ledger(self, key: str, after: Ledger) -> None:
-        before = self.ledgers[key]
-        self.found += [*violations(after), *step_violations(before, after)]
-        was, now = _places(before), _places(after)
-        self.left |= {(key, *spot) for spot in was.keys() - now.keys()}
-        back = [spot for spot in now if (key, *spot) in self.left]
-        if back:
-            self.found.append(f"completes once: {back} comes back after it was settled")
+    def _on_ledger(self, before: Ledger, after: Ledger) -> None:
         for line in after.outbox.values():
             if line.id not in before.outbox:
-                self.done[line.kind if not line.ledger else "to"] += 1
-                self.done["edited"] += bool(line.body) and not line.ledger
+                if line.kind in _SITUATIONS:
+                    self.seen["letters replayed into another queue" if line.ledger else _SITUATIONS[line.kind]] += 1
+                self.seen["of these, edited"] += bool(line.body) and not line.ledger
                 if line.kind == "discard":
                     self.thrown[line.source] = self.numbers[line.source]
-        self.ledgers[key] = after
-        self.world.halted = bool(self.found)
 
     # -- the actors --
 
-    def _spawn(self, name: str, run: Callable[[Actor], None]) -> None:
-        self.lives[name] += 1
-        skew_s = self.world.random.uniform(-1, 1) * self.faults.skew_s
-        self.world.spawn(f"{name}.{self.lives[name]}", run, at_s=self.world.now_s + 1, skew_s=skew_s)
-
-    def _revive(self, actor: Actor) -> None:
+    def revive(self, actor: Actor) -> None:
         if not self.away or actor.name.startswith("wb"):
-            self._spawn(actor.name.split(".")[0], actor.run)
+            super().revive(actor)
 
-    def _queue(self, actor: Actor, name: str) -> Queue:
-        return Queue(
-            name,
-            store=SimStore(self.world, self.bucket, actor, lambda: self.faults),
-            clock=SimClock(self.world, actor),
-            ids=SeededIds(f"{self.seed}/{actor.name}/{name}"),
-            worker_id=actor.name,
-            probe=False,
-            max_attempts=5,
-        )
+    def _open(self, actor: Actor, name: str) -> Queue:
+        return self.queue(actor, name, max_attempts=5)
 
     def _produce(self, actor: Actor) -> None:
-        queue = self._queue(actor, "a")
+        queue = self._open(actor, "a")
         for n in range(MESSAGES):
             if self.born[n]:
                 continue  # by one that died, or was not told
@@ -182,7 +149,7 @@ class ReplaysRun:
             self.world.park(actor, self.world.random.uniform(1, STORM_S / MESSAGES / 2))
 
     def _work(self, actor: Actor) -> None:
-        queue = self._queue(actor, actor.name[1])
+        queue = self._open(actor, actor.name[1])
         while True:
             try:
                 queue.process_once(lambda payload: self._handle(actor, payload))
@@ -198,7 +165,7 @@ class ReplaysRun:
 
     def _operate(self, actor: Actor) -> None:
         """Do something to some letters; whoever died before may have begun with something else."""
-        queue, other, random = self._queue(actor, "a"), self._queue(actor, "b"), self.world.random
+        queue, other, random = self._open(actor, "a"), self._open(actor, "b"), self.world.random
         redactor = Redactor()
         while self.world.now_s < self.over_s - 20:
             try:
@@ -219,7 +186,7 @@ class ReplaysRun:
 
     def _resolve(self, actor: Actor) -> None:
         """Replay what is left, until nothing is."""
-        queue = self._queue(actor, "a")
+        queue = self._open(actor, "a")
         while True:
             self.world.park(actor, 30)
             queue.dlq.replay(filter=lambda letter: True)
@@ -228,13 +195,9 @@ class ReplaysRun:
 def play_replays(seed: int, *, keep_trace: bool = False) -> Outcome:
     """Play a seed: the storms take turns, every other round with a night."""
     faults = list(STORMS.values())[seed % len(STORMS)]
-    run = ReplaysRun(seed, faults, night=seed // len(STORMS) % 2 == 1, keep_trace=keep_trace)
-    found, world = run.play(), run.world
-    names = {"replay": "letters replayed", "to": "letters replayed into another queue", "discard": "letters discarded",
-             "edited": "of these, edited", "import": "taken in by another queue"}  # fmt: skip
-    situations = {text: run.done[kind] for kind, text in names.items()}
-    born = sum(map(len, run.born.values()))
-    return Outcome(seed, world.steps, world.digest(), found, dict(world.faults), {}, born, situations, world.trace)
+    run = ReplaysRun(seed, faults, keep_trace, night=seed // len(STORMS) % 2 == 1)
+    run.play()
+    return run.outcome(sum(map(len, run.born.values())))
 
 
 # -- what must be noticed --

@@ -13,4 +13,5 @@ def test_no_storm_makes_two_messages_of_a_letter_or_loses_one() -> None:
         outcome = play_replays(seed)
         assert not outcome.violations, f"seed {seed}\n" + "\n".join(outcome.violations)
         seen.update(outcome.situations)
+    assert len(seen) == 5
     assert min(seen.values()) > 3, seen
