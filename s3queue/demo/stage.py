@@ -12,6 +12,7 @@ from pathlib import Path
 
 from s3queue.clock import Clock, SystemClock
 from s3queue.devserver import HOST, MiniStack
+from s3queue.errors import InvalidSetting
 
 BUCKET = "demo"
 QUEUE = "hello"
@@ -59,7 +60,12 @@ def stage(store: str, folder: Path) -> Iterator[Stage]:
         with _environment({}):
             yield Stage("a folder", {"url": (folder / "bucket").as_uri()})
         return
-    with MiniStack(data_dir=folder / "bucket", folder=folder) as server:
+    try:
+        made = MiniStack(data_dir=folder / "bucket", folder=folder)
+    except InvalidSetting as error:
+        error.add_note("Or do without a server: s3queue demo --store file.")
+        raise
+    with made as server:
         keys = {"AWS_ACCESS_KEY_ID": server.access_key_id, "AWS_SECRET_ACCESS_KEY": server.secret_access_key}
         bypass = ",".join(filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), HOST)))
         with _environment(keys | {"NO_PROXY": bypass, "no_proxy": bypass, "AWS_EC2_METADATA_DISABLED": "true"}):

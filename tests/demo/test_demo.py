@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from s3queue.cli.commands import cli
 from s3queue.clock import SystemClock
 from s3queue.demo.crew import Greetings, WorkerProcess
 from s3queue.demo.stage import stage
@@ -117,6 +119,13 @@ def worker(tmp_path: Path) -> Iterator[WorkerProcess]:
 def test_a_worker_that_cannot_start_tells_why(worker: WorkerProcess) -> None:
     assert worker.wait() == 2
     assert "'../no' cannot name a queue" in worker.last_words()
+
+
+def test_without_the_server_it_tells_how_to_do_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    done = CliRunner().invoke(cli, ["demo"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.endswith("pip install 's3queue[demo]' Or do without a server: s3queue demo --store file.\n")
 
 
 def test_greetings_are_counted_by_line_and_a_half_written_one_is_not(tmp_path: Path) -> None:
