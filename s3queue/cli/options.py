@@ -217,7 +217,7 @@ REACHING = (
         type=click.FloatRange(0, 3600),
         default=10.0,
         show_default=True,
-        help="Seconds to try to reach the store at the start.",
+        help="Seconds to try to reach the store at the start; a try that is under way may take up to 25.",
     ),
 )
 LOG_FORMAT = setting(

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from s3queue.clock import Clock, SystemClock
-from s3queue.errors import CorruptObject, QueueGone, S3QueueError
+from s3queue.errors import CorruptObject, QueueGone, S3QueueError, StoreRefused
 from s3queue.protocol.lanes import Consumer
 from s3queue.protocol.outcomes import Recorded
 from s3queue.queue import Queue
@@ -116,7 +116,8 @@ class Worker:
 
         With ``signals`` (in the main thread only) the first SIGTERM or SIGINT stops taking messages, lets running
         handlers finish within ``shutdown_grace`` and releases the rest; a second one releases all and stops now.
-        Raises what makes going on impossible: StoreRefused at the start, QueueGone, CorruptObject of the ledger.
+        Raises what makes going on impossible: StoreRefused at the start, or of its first commit if permission is denied;
+        QueueGone; CorruptObject of the ledger.
         """
         self._finished.clear()
         self._monitor.phase = "starting"
@@ -301,6 +302,8 @@ class Worker:
             raise
         except S3QueueError as error:
             self._monitor.last_error = error
+            if self._may_not_work(error):
+                raise
             self.queue.events.emit("error", error=error, doing="committing")
             self._polling.failed(now, self._consumer.lane.ids.random())
             self._pending_since = now if self._consumer.pending() else None
@@ -310,6 +313,11 @@ class Worker:
             self._note_look(len(got), room, now, idle=idle, short=short)
         if self._consumer.pending():
             self._pending_since = self._clock.monotonic()
+
+    def _may_not_work(self, error: S3QueueError) -> bool:
+        """Whether permission is denied to a worker that has never committed: it was not given what workers need."""
+        denied = isinstance(error, StoreRefused) and error.reason == "access-denied"
+        return denied and not any(agents.lane.committer.commits for agents in self.queue.connect().lanes.known)
 
     def _note_look(self, got: int, room: int, now: float, *, idle: bool, short: bool) -> None:
         """Decide when to look again, and for how much, after a look that got so many messages."""

@@ -288,5 +288,5 @@ def unanswered(site: Site, request: Request, says: str) -> StoreUnavailable:
         f"{site.endpoint} did not answer {request.operation.name} in full ({says}).",
         key=request.key,
         maybe_applied=request.operation.writes,
-        remedy="Repeat it; if this goes on, check the network, or allow more time (read_timeout_s).",
+        remedy="Repeat it; if this goes on, check server, network, proxy and firewall.",
     )

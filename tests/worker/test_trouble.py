@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from s3queue import CorruptObject, Queue, QueueGone, RetryPolicy, StoreRefused, StoreUnavailable
+from s3queue import CorruptObject, Queue, QueueGone, RetryPolicy, StoreRefused, StoreUnavailable, Worker
 from s3queue.store.memory import MemoryStore
 from s3queue.store.port import Object, Page, PutMode
 from tests.queue.clocks import as_time_passes, eventually
@@ -88,6 +88,17 @@ def test_a_worker_outlasts_a_store_that_fails_for_a_while(error: Exception, only
     stats = queue.stats()
     assert (stats.unfinished, stats.dead, stats.failed) == (0, 0, 0)
     assert set(handler.counts.values()) == {1}
+
+
+@pytest.mark.parametrize(("only", "area"), [("put", "/ledger/"), ("list", "/inbox/")])
+@pytest.mark.parametrize("burst", [False, True])
+def test_a_worker_that_may_not_claim_ends_at_once_and_says_why(only: str, area: str, burst: bool) -> None:
+    store = Switch(FastClock())
+    queue = Queue("jobs", url="memory://unused", store=store, probe=False)
+    queue.enqueue(1)
+    store.only, store.area, store.error = only, area, StoreRefused("Allow s3:PutObject.", reason="access-denied")
+    with pytest.raises(StoreRefused, match="Allow s3:PutObject"):
+        Worker(queue, print, burst=burst).run(signals=False)
 
 
 def test_retries_outlast_it_too() -> None:
