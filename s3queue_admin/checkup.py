@@ -86,7 +86,8 @@ class _Visit:
 
     def _reading(self, store: Store) -> Iterator[Finding]:
         """Try GET and LIST; what is not about permissions is raised."""
-        clock, key = self._bucket.clock, f"{self._root}queue.json"
+        # Of a whole bucket, a key such as a queue has: a role may read those alone.
+        clock, key = self._bucket.clock, f"{self._root}{'doctor/' if self._name is None else ''}queue.json"
         took_s = []
         for _ in range(TRIES):
             began = clock.monotonic()
@@ -99,7 +100,7 @@ class _Visit:
             yield self._found("permission-get", outcome, key)
         elif isinstance(outcome, NotFound) and self._name is not None:
             yield self._found("no-queue", self._bucket.no_queue(self._name), key)
-        elif outcome is None and self._name is None:
+        elif self._name is None:
             self._bucket.refuse_queue(store)
         if min(took_s) > SLOW_S:
             yield self._found("store-slow", f"The fastest of {TRIES} requests took {min(took_s):.1f} s.")

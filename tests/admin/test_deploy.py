@@ -263,7 +263,7 @@ def test_a_viewer_sees_everything_and_changes_nothing(account: Account) -> None:
         assert bucket.snapshot().queues["jobs"].stats.dead == 1
         assert bucket.inspect("jobs").problems == ()
         assert fsck(bucket, "jobs", deep=True, pause_s=0.01).status == "clean"
-        codes = {finding.code for finding in doctor(bucket, "jobs")}
+        codes = {finding.code for each in ("jobs", None) for finding in doctor(bucket, each)}
         assert not codes & {"permission-get", "permission-list", "rules-unknown", "unread"}
         assert "permission-put" in {finding.code for finding in doctor(bucket, "jobs", write=True)}
     queue = account.queue("viewer")
