@@ -60,7 +60,10 @@ LOGGED = {
     "error": (logging.ERROR, "%(doing)s: %(error)s"),
     "settings-differ": (
         logging.WARNING,
-        "the queue exists with %(found)s, which counts, not %(asked)s; configure (Queue, s3queue-admin) changes it for all",
+        (
+            "the queue exists with %(found)s, which counts, not %(asked)s; Queue.configure(…), or s3queue-admin configure, "
+            "changes it for all processes"
+        ),
     ),
     "coordination-lost": (logging.WARNING, "coordination by %(backend)s is lost, workers poll: %(error)s"),
     "coordination-restored": (logging.WARNING, "coordination by %(backend)s is restored"),
