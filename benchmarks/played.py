@@ -107,7 +107,7 @@ class PlayedWorker:
         self.waiting: deque[Delivery] = deque()
         self.running: list[tuple[float, int, Delivery]] = []
         self.pending_since: float | None = None
-        self.claimed_at = float("-inf")
+        self.claimed_at = self.turn_at = float("-inf")
         self.maintained_at = float("-inf")
 
     def _spread(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> list[Any]:
@@ -155,6 +155,7 @@ class PlayedWorker:
             follows = self.pending_since is not None and self.consumer.others_wait
             follows = follows or (lingered and self.consumer.coordinated)
             looks = (room > 0 and follows) or now >= self.polling.next_at(room, leads=self.consumer.leads)
+            looks, lingered = looks and now >= self.turn_at, lingered and now >= self.turn_at
             if looks or lingered or self.consumer.needs_extension():
                 self._exchange(room if looks else 0, now, looks=looks)
                 self._handle()
@@ -210,6 +211,8 @@ class PlayedWorker:
             if self.consumer.leads:
                 wait_s = self.consumer.others_poll_s(self.polling.interval_s)
                 self.polling.looked_for_others(now, wait_s, self.ids.random())
+        if turn_s := self.consumer.turn_s:
+            self.turn_at = self.world.now_s + turn_s * (0.75 + 0.5 * self.ids.random())
 
     def _maintain(self) -> None:
         """Do what the maintenance thread does beside: its requests take no time of this one's, only of its own."""
@@ -232,13 +235,14 @@ class PlayedWorker:
         """Sleep until something is due; the rounds in which maintenance has nothing to do are left out when idle."""
         now = self.world.now_s
         idle = not self.consumer.held() and self.pending_since is None
-        times = [now + (2.0 if idle else MAINTENANCE_S), self.polling.next_at(room, leads=self.consumer.leads)]
+        due_at = self.polling.next_at(room, leads=self.consumer.leads)
         if self.pending_since is not None:
-            times.append(self.pending_since + LINGER_S)
+            due_at = min(due_at, self.pending_since + LINGER_S)
+        times = [now + (2.0 if idle else MAINTENANCE_S), max(due_at, self.turn_at)]
         if self.running:
             times.append(self.running[0][0])
         until = max(now + 0.001, min(times))
         if isinstance(self.connection.hints, NoHints):
             self.clock.sleep(until - now)
-        while self.world.now_s < min(until, self.polling.next_at(room, leads=self.consumer.leads)):
+        while self.world.now_s < min(until, max(self.turn_at, self.polling.next_at(room, leads=self.consumer.leads))):
             self.clock.sleep(min(_HEARS_S, until - self.world.now_s))

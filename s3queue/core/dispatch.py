@@ -91,8 +91,9 @@ class Publish:
     **Packed**: those who are ``awake``, the busiest first, are given what there is, half of what they can hold at first,
     so that idle workers need not write, and nothing waits for them that others do sooner. Sleepers are *called*, with a
     few messages each and no more than are needed, if more waits than those awake do in a second, or more than half of
-    that for some time (``short``). The coordinator itself takes by :class:`Claim` and comes before all. Assignments end
-    after ``ttl_ms``, to those awake sooner; who let one end is not given another until it says again that it is there.
+    that for some time (``short``). Where races are lost (``crowded``) one is filled before the next is given anything, as
+    fewer writers lose fewer. The coordinator itself takes by :class:`Claim` and comes before all. Assignments end after
+    ``ttl_ms``, to those awake sooner; who let one end is not given another until it says again that it is there.
     Replies with :class:`Published`.
     """
 
@@ -104,6 +105,7 @@ class Publish:
     skip: frozenset[str] = frozenset()
     awake: tuple[str, ...] = ()
     short: bool = False
+    crowded: bool = False
 
     def apply(self, draft: Draft, now: int) -> Published:
         """Make tickets of it; refused in whole if the term is over."""
@@ -208,7 +210,7 @@ class _Rooms:
         called = self._call(waiting - second // 2) if publish.short or waiting > second else []
         busy = sorted(self._awake, key=lambda worker: -self._held.get(worker, 0))
         plan = [(worker, min(self._held.get(worker, 0) + CALLED_WITH, self._rooms[worker])) for worker in called]
-        plan += [(worker, self._rooms[worker] // 2) for worker in busy]
+        plan += [(worker, self._rooms[worker] // 2) for worker in busy if not publish.crowded]
         plan += [(worker, self._rooms[worker]) for worker in busy]
         self._plan = plan[::-1]
 

@@ -25,6 +25,7 @@ GET_PRICE_OF_PUT = 0.08
 _JUST_NOW_S = 0.05
 _BACKOFF_S = 0.02
 _MAX_BACKOFF_S = 1.0
+_FIRST_LOSS, _FORGETS_S = 0.1, 5.0
 _NO_REPLY: Any = object()
 
 
@@ -46,6 +47,27 @@ class _Entry:
 
 
 Batch = list[tuple[Request, Any]]
+
+
+@dataclass(slots=True)
+class Crowding:
+    """How crowded a writer finds a ledger, from 0 to 1: the first lost race is a tenth, each further one doubles it.
+
+    It halves in five seconds. Who finds a ledger crowded leaves it to others for a while: lost races make work for all, and
+    so more of them.
+    """
+
+    _found: float = 0.0
+    _lost_at: float = float("-inf")
+
+    def lost(self, now: float) -> None:
+        """Take note of a lost race."""
+        self._found, self._lost_at = min(1.0, max(_FIRST_LOSS, 2 * self.at(now))), now
+
+    def at(self, now: float) -> float:
+        """Return how crowded it is now."""
+        found = self._found * 0.5 ** ((now - self._lost_at) / _FORGETS_S)
+        return found if found > _FIRST_LOSS / 2 else 0.0
 
 
 class Committer:
@@ -70,6 +92,8 @@ class Committer:
         self.writer = writer
         self.lost_races = 0
         self.commits = 0
+        self.comes_first = False
+        """Whether others wait for this writer: it tries again at once when it has lost a race."""
         self._clock, self._ids, self._now_ms = clock, ids, now_ms
         self._patience_s = patience_s
         self._mutex = threading.Lock()
@@ -80,6 +104,7 @@ class Committer:
         self._limbo: dict[int, Batch] = {}
         self._landed: dict[int, tuple[Request, Any]] = {}
         self._stale = 0.5
+        self._crowding = Crowding()
         self._existed = False
         self._read_at = float("-inf")
 
@@ -95,6 +120,11 @@ class Committer:
     def age_s(self) -> float:
         """How long ago the ledger in hand was the newest, in seconds."""
         return self._clock.monotonic() - self._read_at
+
+    @property
+    def crowding(self) -> float:
+        """How crowded this writer finds the ledger, 0 to 1: see :class:`Crowding`."""
+        return self._crowding.at(self._clock.monotonic())
 
     def refresh(self, max_age_s: float) -> Ledger:
         """Return the ledger, read anew if it is older than that, or if others have likely written since."""
@@ -153,7 +183,8 @@ class Committer:
             while not self._attempt(entries, deferred, losses):
                 losses += 1
                 self._check_patience(deadline)
-                self._clock.sleep(self._ids.random() * min(_BACKOFF_S * 2**losses, _MAX_BACKOFF_S))
+                longer = 1 if self.comes_first else losses
+                self._clock.sleep(self._ids.random() * min(_BACKOFF_S * 2**longer, _MAX_BACKOFF_S))
         except S3QueueError as error:
             self.defer(*deferred)
             for entry in entries:
@@ -214,6 +245,7 @@ class Committer:
         except PreconditionFailed:
             del self._limbo[self._number]
             self.lost_races += 1
+            self._crowding.lost(self._clock.monotonic())
             self._learn(True)
             return False
         except OutcomeUnknown:

@@ -36,6 +36,10 @@ from s3queue.protocol.search import Search, Sent
 
 _MEASURED_FROM = 16
 """How many objects must be read together to tell how fast this process reads."""
+TURN_S, ASIDE_S = 0.5, 5.0
+"""How long a follower, and one without work in an ordered lane, leave a ledger to others at most when it is most crowded.
+
+Half of what a worker holds: it prefetches a second's work. Leases are extended whoever's turn it is."""
 _CORRUPT_SKIPPED_S = 300.0
 _UNREAD_SKIPPED_S = 5.0
 """How long a corrupt object, and one that the store would not hand out, is left alone by this process."""
@@ -210,6 +214,18 @@ class LaneConsumer:
     def leads(self) -> bool:
         """Whether this process coordinates the lane."""
         return self.search.leads
+
+    @property
+    def turn_s(self) -> float:
+        """How long to leave the ledger to others after a commit, in seconds: 0 unless races are lost.
+
+        Who follows a coordinator gathers outcomes meanwhile. Who claims for itself in an ordered lane leaves it to those at
+        work when it has nothing in hand; what they hold holds up others of its group, and does not wait.
+        """
+        ordered = self.lane.settings().strict
+        if self.leads or not self.search.is_led() or (ordered and (self.held() or self.pending())):
+            return 0.0
+        return (ASIDE_S if ordered else TURN_S) * self.lane.committer.crowding
 
     def _look(self, room: int, deliver: Callable[[Delivery], None] | None) -> list[Sent]:
         started = self.lane.clock.monotonic()

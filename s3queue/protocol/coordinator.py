@@ -23,6 +23,8 @@ JITTER_S = 2.0
 MAX_POLL_S = 5.0
 """How long an idle worker waits between two looks, in a small fleet."""
 _TTL_MARGIN_MS = 5_000
+CROWDED = 0.5
+"""Four races lost in a row or so: fewer, fuller workers then."""
 _READING_S = 0.25
 """How long a coordinator with followers reads what it has claimed before it looks again."""
 
@@ -161,6 +163,7 @@ class Coordinator:
             skip,
             awake=seen.awake(now),
             short=seen.is_short(now),
+            crowded=self._lane.committer.crowding > CROWDED,
         )
 
     def published(self, reply: Published) -> None:

@@ -144,6 +144,11 @@ class Consumer:
         return self.leads or self.led
 
     @property
+    def turn_s(self) -> float:
+        """How long to wait after a commit until the next, in seconds; 0 unless races are lost at home, and for who leads."""
+        return 0.0 if self.leads else self._lanes.of(self._home).consumer.turn_s
+
+    @property
     def idle_poll_s(self) -> float:
         """How seldom an idle worker of this fleet looks at most, in seconds."""
         seen = self._lanes.of(self._home).lane.committer.record.cached

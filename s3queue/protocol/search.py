@@ -89,7 +89,9 @@ class Search:
         self._skip = {name: until for name, until in self._skip.items() if until > now}
         skip, coordinator = frozenset(self._skip), self.coordinator
         follows = coordinator is not None and not coordinator.leads
-        ledger = self._lane.committer.refresh(0.0 if follows else _LEDGER_AGE_S)
+        committer = self._lane.committer
+        committer.comes_first = self.leads
+        ledger = committer.refresh(0.0 if follows else _LEDGER_AGE_S)
         if coordinator is not None and coordinator.leads:
             coordinator.watch(ledger)
             room = coordinator.share(room, ledger, read_s)

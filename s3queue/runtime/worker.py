@@ -96,7 +96,7 @@ class Worker:
         self._monitor = Monitor(queue, self._clock, coordinated=not burst)
         self._wake = threading.Event()
         self._signals = 0
-        self._signalled_at = self._claimed_at = float("-inf")
+        self._signalled_at = self._claimed_at = self._turn_at = float("-inf")
         self._saw_nothing = False
         self._failed_by: S3QueueError | None = None
         self._low_water = 0
@@ -116,8 +116,7 @@ class Worker:
 
         With ``signals`` (in the main thread only) the first SIGTERM or SIGINT stops taking messages, lets running
         handlers finish within ``shutdown_grace`` and releases the rest; a second one releases all and stops now.
-        Raises what makes going on impossible: StoreRefused at the start, or of its first commit if permission is denied;
-        QueueGone; CorruptObject of the ledger.
+        Raises what makes going on impossible: StoreRefused at the start or of the first commit, QueueGone, CorruptObject.
         """
         self._finished.clear()
         self._monitor.phase = "starting"
@@ -270,8 +269,8 @@ class Worker:
         lingered = self._pending_since is not None and now - self._pending_since >= LINGER_S
         follows = follows or (lingered and self._consumer.coordinated)  # assignments come along
         looks = (room > 0 and follows) or now >= self._polling.next_at(room, leads=self._consumer.leads)
-        looks = looks and self._is_present()
-        if looks or lingered or self._consumer.needs_extension():
+        looks = looks and now >= self._turn_at and self._is_present()
+        if looks or (lingered and now >= self._turn_at) or self._consumer.needs_extension():
             self._exchange(room if looks else 0, now, looks=looks)
         else:
             self._wait(room, now)
@@ -311,6 +310,8 @@ class Worker:
             return
         if looks:
             self._note_look(len(got), room, now, idle=idle, short=short)
+        if turn_s := self._consumer.turn_s:
+            self._turn_at = self._clock.monotonic() + turn_s * (0.75 + 0.5 * self._consumer.lane.ids.random())
         if self._consumer.pending():
             self._pending_since = self._clock.monotonic()
 
@@ -340,10 +341,10 @@ class Worker:
         """Sleep until something may be due."""
         self._wake.clear()
         # What handlers did between the look and the clear is seen within a tick; hints are in due_at, read after it.
-        times = [now + _TICK_S, self._polling.next_at(room, leads=self._consumer.leads)]
+        due_at = self._polling.next_at(room, leads=self._consumer.leads)
         if self._pending_since is not None:
-            times.append(self._pending_since + LINGER_S)
-        self._wake.wait(max(0.001, min(times) - now))
+            due_at = min(due_at, self._pending_since + LINGER_S)
+        self._wake.wait(max(0.001, min(now + _TICK_S, max(due_at, self._turn_at)) - now))
 
     def _idle_burst(self) -> bool:
         """Whether a burst is over: the last look found nothing, and nothing is in hand."""

@@ -131,10 +131,21 @@ class Books:
 class Plan:
     """Whom a coordinator gives how much, as :class:`s3queue.core.dispatch.Publish` does.
 
-    Those awake half of what they hold, then all of it; sleepers a little, and only if the others are behind.
+    Those awake half of what they hold, then all of it; where races are lost (``crowded``) all at once, one after the other.
+    Sleepers are given a little, and only if the others are behind.
     """
 
-    def __init__(self, books: Books, leader: int, awake: list[int], todo: int, *, short: bool, ttl_s: float) -> None:
+    def __init__(
+        self,
+        books: Books,
+        leader: int,
+        awake: list[int],
+        todo: int,
+        *,
+        short: bool,
+        ttl_s: float,
+        crowded: bool = False,
+    ) -> None:
         self._rooms = {worker: room for worker, room in books.rooms.items() if worker != leader}
         self.awake, self.ttl_s = [worker for worker in awake if worker in self._rooms], ttl_s
         self._on_hand = {worker: books.on_hand(worker) for worker in self._rooms}
@@ -145,7 +156,7 @@ class Plan:
         called = self._call(waiting - second // 2, assigned) if short or waiting > second else []
         busy = sorted(self.awake, key=lambda worker: -self._on_hand[worker])
         plan = [(worker, min(self._on_hand[worker] + books.called_with, self._rooms[worker])) for worker in called]
-        plan += [(worker, self._rooms[worker] // 2) for worker in busy]
+        plan += [(worker, self._rooms[worker] // 2) for worker in busy if not crowded]
         plan += [(worker, self._rooms[worker]) for worker in busy]
         self._plan = plan[::-1]
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from s3queue.core.claiming import CURSOR_MARGIN_MS
 from s3queue.core.dispatch import MAX_PARTS
-from s3queue.protocol.committer import GET_PRICE_OF_PUT
-from s3queue.protocol.coordinator import LEASE_MS, idle_poll_s
+from s3queue.protocol.committer import GET_PRICE_OF_PUT, Crowding
+from s3queue.protocol.consumer import ASIDE_S, TURN_S
+from s3queue.protocol.coordinator import CROWDED, LEASE_MS, idle_poll_s
 from s3queue.protocol.janitor import DELETE_AFTER_S, DELETE_AT
 from s3queue.protocol.search import MAX_OBJECTS
 from s3queue.runtime.pace import ENOUGH, Polling, Prefetch
@@ -55,7 +56,7 @@ class Worker:
         self.running: list[tuple[float, int]] = []
         self.pending: list[int] = []
         self.pending_since: float | None = None
-        self.others_wait, self.idle = False, True
+        self.others_wait, self.idle, self.crowding, self.turn_at = False, True, Crowding(), -inf
         self.leases: list[list[float]] = []
         self.cached: OrderedDict[int, None] = OrderedDict()
         self.to_delete, self.delete_at = 0, inf
@@ -79,9 +80,10 @@ class Worker:
 
     def due_at(self) -> float:
         """Return when it has something to do again."""
-        times = [self.polling.next_at(self._room(), leads=self.leads), self.delete_at, self._extends_at()]
+        asks_at = self.polling.next_at(self._room(), leads=self.leads)
         if self.pending_since is not None:
-            times.append(self.pending_since + LINGER_S)
+            asks_at = min(asks_at, self.pending_since + LINGER_S)
+        times = [max(asks_at, self.turn_at), self.delete_at, self._extends_at()]
         if self.running:
             times.append(self.running[0][0])
         return min(times)
@@ -106,6 +108,7 @@ class Worker:
         lingered = self.pending_since is not None and now - self.pending_since >= LINGER_S
         follows = lingered or (self.pending_since is not None and self.others_wait)
         looks = (room > 0 and follows) or now >= self.polling.next_at(room, leads=self.leads)
+        looks, lingered = looks and now >= self.turn_at, lingered and now >= self.turn_at
         if looks or lingered or now >= self._extends_at():
             yield from self._exchange(room if looks else 0, now, looks=looks)
             self._handle(self.play.now)
@@ -177,6 +180,14 @@ class Worker:
             if self.leads:
                 wait_s = self.lane.poll_s if len(self.play.books.rooms) > 1 else LEASE_MS / 4000
                 self.polling.looked_for_others(now, wait_s, random)
+        if turn_s := self._turn_s():
+            self.turn_at = self.play.now + turn_s * (0.75 + 0.5 * self.play.random())
+
+    def _turn_s(self) -> float:
+        """Return how long to leave the ledger to others; see :class:`s3queue.protocol.consumer.LaneConsumer`."""
+        if self.leads or (self.lane.strict and (self.waiting or self.running or self.pending)):
+            return 0.0
+        return (ASIDE_S if self.lane.strict else TURN_S) * self.crowding.at(self.play.now)
 
     def _refresh(self) -> Steps:
         age_s = self.play.now - self.read_at
@@ -275,8 +286,9 @@ class Worker:
             yield play.takes(lane.latency.put / 2)
             play.counts["lost"] += 1
             self.stale += 0.2 * (1 - self.stale)
+            self.crowding.lost(play.now)
             losses += 1
-            yield play.random() * min(BACKOFF_S * 2**losses, MAX_BACKOFF_S)
+            yield play.random() * min(BACKOFF_S * 2 ** (1 if self.leads else losses), MAX_BACKOFF_S)
 
     def _composed(self, ended: list[int], asks: bool, room: int, seen: int) -> Callable[[], list[Part]] | None:
         """Return what a commit would do, or None if it would change nothing."""
@@ -314,7 +326,8 @@ class Worker:
     def _plan(self, todo: int) -> Plan:
         ttl_s = 2 * idle_poll_s(len(self.play.books.rooms), self.lane.max_poll_s) + TTL_MARGIN_S
         awake, now = self.attention.awake(self.play.now), self.play.now
-        return Plan(self.play.books, self.number, awake, todo, short=self.attention.is_short(now), ttl_s=ttl_s)
+        short, crowded = self.attention.is_short(now), self.crowding.at(now) > CROWDED
+        return Plan(self.play.books, self.number, awake, todo, short=short, crowded=crowded, ttl_s=ttl_s)
 
     def _claim(self, room: int, seen: int, plan: Plan | None) -> list[Part]:
         play, books = self.play, self.play.books

@@ -26,7 +26,7 @@ from s3queue.core.transitions import (
     Swept,
 )
 from s3queue.errors import CorruptObject, NewerFormat, OutcomeUnknown, QueueGone, StoreRefused, StoreUnavailable
-from s3queue.protocol.committer import Committer
+from s3queue.protocol.committer import Committer, Crowding
 from s3queue.store.memory import MemoryStore
 from s3queue.store.port import CREATE, OVERWRITE, PutMode
 from tests.core.samples import name
@@ -489,3 +489,33 @@ def test_the_first_ledger_is_created_never_written_over() -> None:
     us.commit(Count())
     assert modes[0] == CREATE
     assert modes[1] != OVERWRITE
+
+
+def test_a_ledger_is_crowded_as_long_as_races_are_lost() -> None:
+    crowding = Crowding()
+    assert crowding.at(0) == 0
+    found = []
+    for _ in range(6):
+        crowding.lost(0)
+        found.append(round(crowding.at(0), 3))
+    assert found == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+    assert crowding.at(5) == 0.5
+    assert crowding.at(60) == 0
+    crowding.lost(60)
+    assert crowding.at(60) == 0.1
+
+
+def test_who_loses_a_race_finds_the_ledger_crowded() -> None:
+    ours, faulty, clock = faulty_committer()
+    theirs = committer(faulty.inner, clock, "b")
+    ours.commit(Count())
+    assert ours.crowding == 0
+
+    def rival() -> None:
+        faulty.before_put = lambda: None
+        theirs.commit(Count())
+
+    faulty.before_put = rival
+    ours.commit(Count())
+    assert (ours.lost_races, completed(faulty.inner)) == (1, 3)
+    assert 0 < ours.crowding <= 0.1
