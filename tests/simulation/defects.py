@@ -136,7 +136,7 @@ FOUND = (
     ),
     Defect("back from the dead", _back_from_the_dead, ("undead",), seed=17),
     Defect("aside though back", _aside_though_back, ("vandals",), seed=167),
-    Defect("repeated as new", _repeated_as_new, ("mute",), seed=1153),
+    Defect("repeated as new", _repeated_as_new, ("mute",), seed=3395),
     Defect(
         "late arrivals wait for ever",
         test="tests/protocol/test_attacks.py::test_a_late_arrival_is_adopted_in_a_busy_lane",
